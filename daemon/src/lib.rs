@@ -1,0 +1,8 @@
+//! Crankcase: a self-hosted daemon that runs untrusted code fast and safely.
+//!
+//! Arrows point one way: `api → rooms → jobs → spawner_client → crankcase_sandbox`; `history` is called by
+//! `jobs` and `api`; `crankcase_runtimes` by `jobs`. Nothing below `api` knows HTTP.
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod jobs;

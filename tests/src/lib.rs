@@ -1,0 +1,1 @@
+//! What the tests that drive the built daemon share.
