@@ -144,7 +144,9 @@ impl Daemon {
     pub fn spawner(&self) -> i32 {
         eventually(Duration::from_secs(20), || {
             let mut found = host::descendants(self.pid());
-            found.retain(|pid| host::name(*pid).starts_with("crankcase-spawn") && host::parent(*pid) == Some(self.pid()));
+            found.retain(|pid| {
+                host::name(*pid).starts_with("crankcase-spawn") && host::parent(*pid) == Some(self.pid())
+            });
             found.first().copied().ok_or("no spawner below the daemon")
         })
     }

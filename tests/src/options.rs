@@ -16,9 +16,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sections: BTreeMap::new(), environment: Vec::new() }
-            .text("server", "listen", "127.0.0.1:0")
-            .text("server", "admin-token", ADMIN_TOKEN)
+        Self { sections: BTreeMap::new(), environment: Vec::new() }.text("server", "listen", "127.0.0.1:0").text(
+            "server",
+            "admin-token",
+            ADMIN_TOKEN,
+        )
     }
 }
 
