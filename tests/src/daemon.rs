@@ -169,6 +169,12 @@ impl Daemon {
         self.home.path().join("crankcase.toml")
     }
 
+    /// The cgroup below which its sandboxes live.
+    #[must_use]
+    pub fn cgroup(&self) -> &str {
+        self.options.cgroup()
+    }
+
     /// Sends the daemon a signal.
     pub fn signal(&self, signal: Signal) {
         let _ = kill(Pid::from_raw(self.pid()), signal);

@@ -125,30 +125,16 @@ pub fn resident(pid: i32) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// The cgroup directories that belong to a daemon: below every directory that its spawner or one of its
-/// sandboxes is in, or was made in.
+/// The cgroup directories of a daemon's sandboxes, in every hierarchy.
 #[must_use]
-pub fn cgroups(daemon: &Daemon) -> BTreeSet<PathBuf> {
-    let mark = daemon.pid().to_string();
+pub fn cgroups(parent: &str) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
-    for parent in crankcase_cgroups(Path::new("/sys/fs/cgroup"), 3) {
-        for instance in directories(&parent) {
-            let name = instance.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.split(['-', '.', '_']).any(|part| part == mark || part == daemon.spawner().to_string()) {
-                collect(&instance, &mut found);
-            }
-        }
-    }
-    found
-}
-
-fn crankcase_cgroups(root: &Path, depth: usize) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for directory in directories(root) {
-        if directory.file_name().is_some_and(|name| name.to_string_lossy().starts_with("crankcase")) {
-            found.push(directory);
-        } else if depth > 0 {
-            found.extend(crankcase_cgroups(&directory, depth - 1));
+    let root = Path::new("/sys/fs/cgroup");
+    // Pure v2: below the root; v1 and hybrid: below each controller.
+    for hierarchy in std::iter::once(root.to_owned()).chain(directories(root)) {
+        let directory = hierarchy.join(parent);
+        if !parent.is_empty() && directory.is_dir() {
+            collect(&directory, &mut found);
         }
     }
     found
@@ -200,7 +186,7 @@ impl Snapshot {
             zombies: below.iter().filter(|pid| !is_alive(**pid)).count(),
             processes: below.len(),
             descriptors: descriptors(daemon.pid()) + descriptors(spawner),
-            cgroups: cgroups(daemon).len(),
+            cgroups: cgroups(daemon.cgroup()).len(),
             mounts: lines("/proc/self/mountinfo".into()) + lines(format!("/proc/{spawner}/mountinfo")),
             namespaces: namespaces.len(),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The admin token of every daemon under test.
 pub const ADMIN_TOKEN: &str = "the-token-of-the-tests";
@@ -16,12 +17,23 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sections: BTreeMap::new(), environment: Vec::new() }.text("server", "listen", "127.0.0.1:0").text(
-            "server",
-            "admin-token",
-            ADMIN_TOKEN,
-        )
+        let empty = Self { sections: BTreeMap::new(), environment: Vec::new() };
+        empty
+            .text("server", "listen", "127.0.0.1:0")
+            .text("server", "admin-token", ADMIN_TOKEN)
+            // Hundreds of requests come from one address, on a machine that may be busy with other things.
+            .text("rate-limit", "requests-per-second", "off")
+            .text("admission", "queue-wait", "120s")
+            .text("sandbox", "cgroup-parent", &format!("/{}", crate::unique("crankcase-test-")))
+            // Daemons that live side by side share no ids.
+            .set("sandbox", "uid-base", next_uid_base())
     }
+}
+
+fn next_uid_base() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let slot = (std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed)) % 400_000;
+    1_879_048_192 + slot * 512
 }
 
 impl Options {
@@ -49,6 +61,13 @@ impl Options {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The cgroup below which this daemon's sandboxes live, without the slash.
+    #[must_use]
+    pub fn cgroup(&self) -> &str {
+        let value = self.sections.get("sandbox").and_then(|keys| keys.get("cgroup-parent"));
+        value.map_or("", |value| value.trim_matches(['"', '/']))
     }
 
     /// The file's text.

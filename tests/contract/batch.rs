@@ -1,0 +1,4 @@
+//! One program, many inputs: compiled once, run for each.
+
+use crankcase_tests::{shared, unique};
+use serde_json::json;
