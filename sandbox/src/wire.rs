@@ -412,8 +412,8 @@ fn decode_command(r: &mut Reader<'_>) -> Result<StageCommand, WireError> {
     if argv.first().is_none_or(String::is_empty) {
         return Err(WireError::Value("argv"));
     }
-    let bytes: usize = argv.iter().map(|a| a.len() + 1).sum::<usize>()
-        + env.iter().map(|(k, v)| k.len() + v.len() + 2).sum::<usize>();
+    let bytes: usize =
+        argv.iter().map(|a| a.len() + 1).sum::<usize>() + env.iter().map(|(k, v)| k.len() + v.len() + 2).sum::<usize>();
     if bytes > COMMAND_BYTES_MAX {
         return Err(WireError::Value("command size"));
     }

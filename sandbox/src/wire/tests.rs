@@ -25,10 +25,7 @@ fn limits() -> impl Strategy<Value = StageLimits> {
 }
 
 fn command() -> impl Strategy<Value = StageCommand> {
-    (
-        prop::collection::vec("[^\0]{1,40}", 1..8),
-        prop::collection::vec(("[A-Z_]{1,12}", "[^\0]{0,40}"), 0..8),
-    )
+    (prop::collection::vec("[^\0]{1,40}", 1..8), prop::collection::vec(("[A-Z_]{1,12}", "[^\0]{0,40}"), 0..8))
         .prop_map(|(argv, env)| StageCommand { argv, env })
 }
 
