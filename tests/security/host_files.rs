@@ -61,7 +61,10 @@ print('looked' if looked > 5 else 'BLIND')
 #[test]
 fn the_root_holds_only_what_is_meant() {
     let stdout = shared().run("python", "import os\nprint('\\n'.join(sorted(os.listdir('/'))))").expect_stdout();
-    let meant = ["bin", "box", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "tmp", "usr", "opt"];
+    let meant = [
+        "bin", "box", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "run", "sbin", "tmp", "usr",
+        "var",
+    ];
     for entry in stdout.lines() {
         assert!(meant.contains(&entry), "{entry} in the root of a sandbox");
     }

@@ -10,7 +10,7 @@ fn there_is_no_interface_but_lo_and_no_route() {
     let stdout = python(
         "
 import errno, socket
-print([name for _, name in socket.if_nameindex()])
+print([line.split(':')[0].strip() for line in open('/proc/net/dev').read().splitlines()[2:]])
 for family, address in [(socket.AF_INET, ('192.0.2.1', 80)), (socket.AF_INET6, ('2001:db8::1', 80))]:
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         try:
@@ -29,11 +29,13 @@ except OSError:
     )
     .expect_stdout();
     let mut lines = stdout.lines();
-    // An interface list may itself be refused; if it is given, it is lo alone.
     assert_eq!(lines.next(), Some("['lo']"), "{stdout}");
     assert!(!stdout.contains("CONNECTED") && !stdout.contains("RESOLVED"), "{stdout}");
     for line in lines.take(4) {
-        assert!(["ENETUNREACH", "EPERM", "EAFNOSUPPORT", "EADDRNOTAVAIL", "EACCES"].contains(&line), "{stdout}");
+        assert!(
+            ["ENETUNREACH", "EPERM", "EAFNOSUPPORT", "EADDRNOTAVAIL", "EACCES", "ENOSYS"].contains(&line),
+            "{stdout}"
+        );
     }
 }
 

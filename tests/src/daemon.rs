@@ -136,19 +136,25 @@ impl Daemon {
         i32::try_from(self.child.id()).expect("process ids fit")
     }
 
-    /// The spawner's process: the daemon's descendant of that name.
+    /// The spawner's process: the one that the sandboxes are cloned from.
     ///
     /// # Panics
-    /// When there is none within a few seconds.
+    /// When there is none within a while.
     #[must_use]
     pub fn spawner(&self) -> i32 {
-        eventually(Duration::from_secs(20), || {
-            let mut found = host::descendants(self.pid());
-            found.retain(|pid| {
-                host::name(*pid).starts_with("crankcase-spawn") && host::parent(*pid) == Some(self.pid())
-            });
-            found.first().copied().ok_or("no spawner below the daemon")
+        eventually(START, || {
+            let found = self.privileged().into_iter().find(|pid| !host::has_argument(*pid, "--supervise"));
+            found.ok_or("no spawner below the daemon")
         })
+    }
+
+    /// Spawner and supervisor: what runs of the spawner's binary in the host's own process namespace (an init of a
+    /// sandbox has the same name).
+    fn privileged(&self) -> Vec<i32> {
+        let own = host::namespace(self.pid(), "pid");
+        let mut found = host::descendants(self.pid());
+        found.retain(|pid| host::name(*pid).starts_with("crankcase-spawn") && host::namespace(*pid, "pid") == own);
+        found
     }
 
     /// What it has printed so far.
@@ -195,11 +201,13 @@ impl Daemon {
         self.wait(STOP)
     }
 
-    /// `SIGKILL` to the daemon and, in the same moment, to the spawner.
+    /// `SIGKILL` to the daemon and, in the same moment, to everything privileged.
     pub fn kill_everything(&mut self) {
-        let spawner = self.spawner();
+        let privileged = self.privileged();
         self.signal(Signal::SIGKILL);
-        let _ = kill(Pid::from_raw(spawner), Signal::SIGKILL);
+        for pid in privileged {
+            host::end(pid);
+        }
         self.wait(STOP);
     }
 

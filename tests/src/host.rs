@@ -42,6 +42,12 @@ pub fn name(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
+/// A process's namespace of a kind (`net`, `pid`), as the kernel names it; none when it is gone.
+#[must_use]
+pub fn namespace(pid: i32, kind: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
+}
+
 /// A line of `/proc/<pid>/status`, without its key.
 #[must_use]
 pub fn status(pid: i32, key: &str) -> Option<String> {
@@ -62,15 +68,18 @@ pub fn descendants(root: i32) -> Vec<i32> {
     found.split_off(1)
 }
 
+/// Whether this is one of a process's arguments.
+#[must_use]
+pub fn has_argument(pid: i32, argument: &str) -> bool {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).any(|one| one == argument.as_bytes())
+}
+
 /// Living processes, anywhere, that have this token as a whole argument. (Not as a part of one: a shell's
 /// command line may hold it.)
 #[must_use]
 pub fn processes_with_argument(token: &str) -> Vec<i32> {
-    let has = |pid: &i32| {
-        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        arguments.split(|byte| *byte == 0).any(|argument| argument == token.as_bytes())
-    };
-    processes().into_iter().filter(|pid| *pid != own_pid() && has(pid) && is_alive(*pid)).collect()
+    processes().into_iter().filter(|pid| *pid != own_pid() && has_argument(*pid, token) && is_alive(*pid)).collect()
 }
 
 /// Living processes, anywhere, that go by this name (`PR_SET_NAME`).
