@@ -10,6 +10,7 @@ const ALLOWED: [&str; 16] = [
 #[test]
 fn only_listed_variables_are_set() {
     let stdout = python("import os\nfor name in sorted(os.environ): print(name)").expect_stdout();
+    assert!(stdout.contains("PATH\n") && stdout.contains("HOME\n"), "{stdout}");
     for name in stdout.lines() {
         assert!(ALLOWED.contains(&name) || name.starts_with("PYTHON"), "{name} is set");
     }

@@ -42,7 +42,7 @@ int main(void) {
         arguments[4] = SIGCHLD;
         long r = syscall(SYS_clone3, arguments, sizeof arguments);
         if (r == 0) _exit(0);
-        printf("%ld %d\n", r < 0 ? -1 : 1, r < 0 ? errno : 0);
+        printf("%ld %d\n", r < 0 ? -1L : 1L, r < 0 ? errno : 0);
     }
     return 0;
 }"#)
