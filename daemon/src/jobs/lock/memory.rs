@@ -99,6 +99,19 @@ impl Table {
         waited_for.map(|(id, room)| (id.clone(), room.queue())).collect()
     }
 
+    /// The first in line, by number and moment of arrival.
+    pub(super) fn front(&self, room: &RoomId) -> Option<(u64, Instant)> {
+        let state = self.lock();
+        state.rooms.get(room)?.waiting.front().map(|waiter| (waiter.number, waiter.since))
+    }
+
+    /// Whether this number still waits.
+    pub(super) fn has_entry(&self, room: &RoomId, number: u64) -> bool {
+        let state = self.lock();
+        let position = |room: &Room| room.waiting.binary_search_by_key(&number, |waiter| waiter.number);
+        state.rooms.get(room).is_some_and(|room| position(room).is_ok())
+    }
+
     /// Rooms that are held or waited for.
     pub(super) fn rooms(&self) -> usize {
         self.lock().rooms.len()
@@ -192,6 +205,24 @@ impl Drop for Entry {
 }
 
 impl Turn {
+    /// Tells those who watch the place that it still waits (for another daemon).
+    pub(super) fn touch(&self) {
+        let state = self.entry.table.lock();
+        if let Some(front) = state.rooms.get(&self.entry.room).and_then(|room| room.waiting.front()) {
+            front.place.send_modify(|_| ());
+        }
+    }
+
+    /// Unique in this daemon, ascending by arrival.
+    pub(super) fn number(&self) -> u64 {
+        self.entry.number
+    }
+
+    /// When it was queued.
+    pub(super) fn since(&self) -> Instant {
+        self.entry.since
+    }
+
     /// Leaves the queue and holds the room.
     pub(super) fn hold(self) -> Hold {
         let entry = self.entry;
