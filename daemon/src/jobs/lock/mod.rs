@@ -200,4 +200,6 @@ fn client(url: &str) -> Result<::redis::Client, BadRedisUrl> {
 mod tests;
 
 #[cfg(test)]
+mod redis_server;
+#[cfg(test)]
 mod redis_tests;

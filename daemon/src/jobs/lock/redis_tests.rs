@@ -1,16 +1,14 @@
 //! Against a real `redis-server` of its own per test: two `RoomLocks` stand for two daemons. Without a
 //! `redis-server` on the host these tests print SKIP and show nothing.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tempfile::TempDir;
+use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 
+use super::redis_server::{Server, eventually};
 use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -26,83 +24,8 @@ fn timing() -> Timing {
     }
 }
 
-/// A server that is killed with this value. It listens on a Unix socket in its own directory and on a free port.
-struct Server {
-    directory: TempDir,
-    port: u16,
-    process: Option<Child>,
-}
-
-impl Server {
-    /// A place for a server, not started; none where there is no `redis-server`.
-    fn prepare() -> Option<Self> {
-        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
-            println!("SKIP: there is no redis-server on this host");
-            return None;
-        }
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        Some(Self { directory: tempfile::tempdir().unwrap(), port, process: None })
-    }
-
-    async fn started() -> Option<Self> {
-        let mut server = Self::prepare()?;
-        server.start(&[]).await;
-        Some(server)
-    }
-
-    async fn start(&mut self, more: &[&str]) {
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
-        command.arg("--unixsocket").arg(self.directory.path().join("socket"));
-        command.arg("--dir").arg(self.directory.path()).args(more).stdout(Stdio::null()).stderr(Stdio::null());
-        self.process = Some(command.spawn().unwrap());
-        let client = ::redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
-        // Any answer will do: with a password set it is a refusal.
-        eventually("the server answers", async || match client.get_multiplexed_async_connection().await {
-            Ok(_) => true,
-            Err(error) => !error.is_io_error(),
-        })
-        .await;
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    async fn locks(&self) -> RoomLocks {
-        RoomLocks::with_timing(&self.url(), timing()).await.unwrap()
-    }
-
-    async fn connection(&self) -> ::redis::aio::MultiplexedConnection {
-        ::redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
-    }
-
-    async fn ask<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut command = ::redis::Cmd::new();
-        for word in words {
-            command.arg(*word);
-        }
-        command.query_async(&mut self.connection().await).await.unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.process.as_ref().unwrap().id();
-        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-    }
+async fn daemon(server: &Server) -> RoomLocks {
+    RoomLocks::with_timing(&server.url(""), timing()).await.unwrap()
 }
 
 macro_rules! server_or_skip {
@@ -118,15 +41,6 @@ fn room(name: &str) -> RoomId {
     RoomId::new(name).unwrap()
 }
 
-/// Waits until it is so, at most half a minute.
-async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 async fn healthy(locks: &RoomLocks) {
     eventually("redis is used", async || locks.health().is_none()).await;
 }
@@ -138,7 +52,7 @@ async fn degraded(locks: &RoomLocks) {
 #[tokio::test]
 async fn two_daemons_exclude_each_other() {
     let server = server_or_skip!(Server::started().await);
-    let (one, two) = (server.locks().await, server.locks().await);
+    let (one, two) = (daemon(&server).await, daemon(&server).await);
     let id = room("räum 1");
     let guard = one.acquire(&id, Duration::ZERO).await.unwrap();
     let ttl: i64 = server.ask(&["PTTL", "execution:lock:räum 1"]).await;
@@ -148,7 +62,7 @@ async fn two_daemons_exclude_each_other() {
     drop(two.acquire(&room("other"), Duration::ZERO).await.unwrap());
     let start = Instant::now();
     assert_eq!(two.acquire(&id, Duration::from_millis(300)).await.err(), Some(LockError::Busy));
-    assert!((300..400).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert!((300..800).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     assert_eq!(two.rooms(), 0);
 
     // A release is told: the waiter does not wait for its next look.
@@ -174,13 +88,8 @@ async fn two_daemons_exclude_each_other() {
 async fn a_release_reaches_the_other_daemon_at_once() {
     let server = server_or_skip!(Server::started().await);
     let patient = Timing { poll: Duration::from_secs(60), ..timing() };
-    let one = RoomLocks::with_timing(&server.url(), Timing { ttl: LONG, ..patient }).await.unwrap();
-    let two = RoomLocks::with_timing(
-        &format!("unix://{}/socket", server.directory.path().display()),
-        Timing { ttl: LONG, ..patient },
-    )
-    .await
-    .unwrap();
+    let one = RoomLocks::with_timing(&server.url(""), Timing { ttl: LONG, ..patient }).await.unwrap();
+    let two = RoomLocks::with_timing(&server.socket_url(), Timing { ttl: LONG, ..patient }).await.unwrap();
     assert_eq!(two.health(), None);
     for _ in 0..20 {
         let guard = one.acquire(&room("a"), LONG).await.unwrap();
@@ -199,7 +108,7 @@ async fn a_release_reaches_the_other_daemon_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_daemons_with_fifty_waiters_each_run_one_at_a_time_in_order() {
     let server = server_or_skip!(Server::started().await);
-    let daemons = [server.locks().await, server.locks().await];
+    let daemons = [daemon(&server).await, daemon(&server).await];
     let id = room("a");
     let (running, order) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
     let first = daemons[0].acquire(&id, LONG).await.unwrap();
@@ -231,7 +140,7 @@ async fn two_daemons_with_fifty_waiters_each_run_one_at_a_time_in_order() {
 #[tokio::test]
 async fn a_waiter_that_goes_away_does_not_hold_the_others_up() {
     let server = server_or_skip!(Server::started().await);
-    let [one, two, three] = [server.locks().await, server.locks().await, server.locks().await];
+    let [one, two, three] = [daemon(&server).await, daemon(&server).await, daemon(&server).await];
     let id = room("a");
     let guard = one.acquire(&id, LONG).await.unwrap();
     let waiting = two.enqueue(&id);
@@ -254,7 +163,7 @@ async fn a_waiter_that_goes_away_does_not_hold_the_others_up() {
 #[tokio::test]
 async fn a_long_run_keeps_its_key() {
     let server = server_or_skip!(Server::started().await);
-    let (one, two) = (server.locks().await, server.locks().await);
+    let (one, two) = (daemon(&server).await, daemon(&server).await);
     let _guard = one.acquire(&room("a"), LONG).await.unwrap();
     assert_eq!(two.acquire(&room("a"), timing().ttl * 2).await.err(), Some(LockError::Busy));
 }
@@ -262,12 +171,12 @@ async fn a_long_run_keeps_its_key() {
 #[tokio::test]
 async fn the_key_of_a_dead_daemon_expires() {
     let server = server_or_skip!(Server::started().await);
-    let locks = server.locks().await;
+    let locks = daemon(&server).await;
     let set: String = server.ask(&["SET", "execution:lock:a", "of the dead", "PX", "1500"]).await;
     assert_eq!(set, "OK");
     let start = Instant::now();
     let guard = locks.acquire(&room("a"), LONG).await.unwrap();
-    assert!((1_000..2_500).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert!((1_000..5_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     // Only the holder releases.
     let _: () = server.ask(&["SET", "execution:lock:a", "of another"]).await;
     drop(guard);
@@ -278,7 +187,7 @@ async fn the_key_of_a_dead_daemon_expires() {
 #[tokio::test]
 async fn a_server_that_starts_late_is_used_then() {
     let mut server = server_or_skip!(Server::prepare());
-    let (one, two) = (server.locks().await, server.locks().await);
+    let (one, two) = (daemon(&server).await, daemon(&server).await);
     assert!(one.health().unwrap().contains(&format!("127.0.0.1:{}", server.port)), "{:?}", one.health());
     let id = room("a");
     let guard = one.acquire(&id, Duration::ZERO).await.unwrap();
@@ -296,7 +205,7 @@ async fn a_server_that_starts_late_is_used_then() {
 #[tokio::test]
 async fn a_server_that_is_killed_stops_nobody() {
     let mut server = server_or_skip!(Server::started().await);
-    let locks = server.locks().await;
+    let locks = daemon(&server).await;
     let id = room("a");
     let guard = locks.acquire(&id, LONG).await.unwrap();
     let waiter = tokio::spawn({
@@ -323,7 +232,7 @@ async fn a_server_that_is_killed_stops_nobody() {
 #[tokio::test]
 async fn a_server_that_dies_frees_who_waits_for_another_daemon() {
     let mut server = server_or_skip!(Server::started().await);
-    let (one, two) = (server.locks().await, server.locks().await);
+    let (one, two) = (daemon(&server).await, daemon(&server).await);
     let _guard = one.acquire(&room("a"), LONG).await.unwrap();
     let waiting = two.enqueue(&room("a"));
     let mut place = waiting.place();
@@ -336,7 +245,8 @@ async fn a_server_that_dies_frees_who_waits_for_another_daemon() {
 #[tokio::test]
 async fn a_server_that_hangs_costs_a_moment_and_leaves_no_stale_key() {
     let server = server_or_skip!(Server::started().await);
-    let locks = server.locks().await;
+    // A stale key would stay for longer than this test waits.
+    let locks = RoomLocks::with_timing(&server.url(""), Timing { ttl: LONG, ..timing() }).await.unwrap();
     server.signal(Signal::SIGSTOP);
     let start = Instant::now();
     let guard = locks.acquire(&room("a"), Duration::from_secs(5)).await;
@@ -348,21 +258,21 @@ async fn a_server_that_hangs_costs_a_moment_and_leaves_no_stale_key() {
     let health = locks.health();
     server.signal(Signal::SIGCONT);
     drop((guard.unwrap(), other.unwrap()));
-    assert!(waited < Duration::from_millis(1_700), "{waited:?}");
-    assert!(waited_again < Duration::from_millis(50), "{waited_again:?}");
+    assert!(waited < Duration::from_millis(2_500), "{waited:?}");
+    assert!(waited_again < Duration::from_millis(300), "{waited_again:?}");
     assert!(health.unwrap().contains("no answer within"));
     healthy(&locks).await;
     // The command that hung is carried out late, for a run that has ended.
     eventually("nothing is held", async || server.ask::<Vec<String>>(&["KEYS", "execution:lock:*"]).await.is_empty())
         .await;
-    let other = server.locks().await;
+    let other = daemon(&server).await;
     drop(other.acquire(&room("a"), Duration::ZERO).await.unwrap());
 }
 
 #[tokio::test]
 async fn a_key_that_was_flushed_is_taken_again() {
     let server = server_or_skip!(Server::started().await);
-    let (one, two) = (server.locks().await, server.locks().await);
+    let (one, two) = (daemon(&server).await, daemon(&server).await);
     let id = room("a");
     let guard = one.acquire(&id, LONG).await.unwrap();
     let _: () = server.ask(&["FLUSHALL"]).await;
@@ -378,7 +288,7 @@ async fn a_key_that_was_flushed_is_taken_again() {
 #[tokio::test]
 async fn a_lock_that_another_daemon_took_meanwhile_stays_its_own() {
     let server = server_or_skip!(Server::started().await);
-    let (one, two) = (server.locks().await, server.locks().await);
+    let (one, two) = (daemon(&server).await, daemon(&server).await);
     let id = room("a");
     let guard = one.acquire(&id, LONG).await.unwrap();
     let _: () = server.ask(&["FLUSHALL"]).await;
@@ -398,7 +308,7 @@ async fn a_lock_that_another_daemon_took_meanwhile_stays_its_own() {
 #[tokio::test]
 async fn a_connection_that_is_cut_is_made_again_without_going_alone() {
     let server = server_or_skip!(Server::started().await);
-    let (one, two) = (server.locks().await, server.locks().await);
+    let (one, two) = (daemon(&server).await, daemon(&server).await);
     let _guard = one.acquire(&room("a"), LONG).await.unwrap();
     tokio::time::sleep(timing().heartbeat * 2).await;
     for kind in ["normal", "pubsub"] {
@@ -414,26 +324,77 @@ async fn a_connection_that_is_cut_is_made_again_without_going_alone() {
 async fn a_server_that_refuses_writes_is_not_used() {
     let mut server = server_or_skip!(Server::prepare());
     server.start(&["--replicaof", "127.0.0.1 1"]).await;
-    let locks = server.locks().await;
+    let locks = daemon(&server).await;
     assert!(locks.health().is_some());
     drop(locks.acquire(&room("a"), Duration::ZERO).await.unwrap());
     let _: () = server.ask(&["REPLICAOF", "NO", "ONE"]).await;
     healthy(&locks).await;
 }
 
+/// All that is logged by this thread while it exists.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+        tracing::subscriber::set_default(subscriber.with_writer(move || log.clone()).finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(data)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn passwords_stay_secret() {
     let mut server = server_or_skip!(Server::prepare());
     server.start(&["--requirepass", "right-one"]).await;
-    let url = |password: &str| format!("redis://:{password}@127.0.0.1:{}", server.port);
-    let locks = RoomLocks::with_timing(&url("right-one"), timing()).await.unwrap();
-    assert_eq!(locks.health(), None);
-    let locks = RoomLocks::with_timing(&url("wrong-one"), timing()).await.unwrap();
-    let health = locks.health().unwrap();
+    let log = Log::default();
+    let _log = log.begin();
+    let right = RoomLocks::with_timing(&server.url(":right-one@"), timing()).await.unwrap();
+    assert_eq!(right.health(), None);
+    drop(right.acquire(&room("a"), Duration::ZERO).await.unwrap());
+    let wrong = RoomLocks::with_timing(&server.url(":wrong-one@"), timing()).await.unwrap();
+    let health = wrong.health().unwrap();
     assert!(!health.contains("-one") && health.contains("authentication"), "{health}");
+    server.stop();
+    degraded(&right).await;
+    let text = log.text();
+    assert!(text.contains("redis cannot be used") && !text.contains("-one"), "{text}");
     for bad in ["redis://:wrong-one@[::1", "http://:wrong-one@host", "rediss://:wrong-one@host", ""] {
         let error = RoomLocks::check_url(bad).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("wrong-one"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_change_is_logged_once() {
+    let mut server = server_or_skip!(Server::started().await);
+    let log = Log::default();
+    let _log = log.begin();
+    let locks = daemon(&server).await;
+    for times in 1..=2 {
+        server.stop();
+        degraded(&locks).await;
+        // Long enough for several more attempts.
+        tokio::time::sleep(timing().retry_max * 5).await;
+        drop(locks.acquire(&room("a"), Duration::ZERO).await.unwrap());
+        server.start(&[]).await;
+        healthy(&locks).await;
+        let text = log.text();
+        assert_eq!(text.matches(" WARN ").count(), times, "{text}");
+        assert_eq!(text.matches("redis is back").count(), times, "{text}");
     }
 }
 
@@ -442,7 +403,7 @@ async fn passwords_stay_secret() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_redis_does_one_daemon_never_runs_two_at_once() {
     let mut server = server_or_skip!(Server::started().await);
-    let daemons = [server.locks().await, server.locks().await];
+    let daemons = [daemon(&server).await, daemon(&server).await];
     let running: Arc<Vec<AtomicBool>> = Arc::new((0..8).map(|_| AtomicBool::new(false)).collect());
     let runs = Arc::new(AtomicUsize::new(0));
     let stop = Arc::new(AtomicBool::new(false));
