@@ -141,13 +141,13 @@ impl RoomLocks {
         self.enqueue(room).acquire(wait).await
     }
 
-    /// How many wait in a room, without the one that holds it, and for how long.
+    /// How many of this daemon wait in a room, without the one that holds it, and for how long.
     #[must_use]
     pub fn queue(&self, room: &RoomId) -> RoomQueue {
         self.table.queue(room)
     }
 
-    /// The queues of all rooms in which something waits.
+    /// The queues of all rooms in which something of this daemon waits.
     #[must_use]
     pub fn queues(&self) -> HashMap<RoomId, RoomQueue> {
         self.table.queues()

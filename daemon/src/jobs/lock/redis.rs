@@ -6,7 +6,10 @@
 //!
 //! A key that was lost while its execution ran (flushed, or expired while Redis or this daemon hung) is
 //! taken again when it is free. When another daemon has it meanwhile, both executions run to their ends and
-//! that is logged as an error: a result that is recorded twice over is worse than two that overlap.
+//! that is logged as an error: two that overlap are better than one that is lost halfway.
+//!
+//! A daemon that dies leaves its keys to expire: its rooms are busy for other daemons, and for its own next
+//! start, for up to the key's 30 s.
 
 use std::sync::Arc;
 use std::time::Duration;
