@@ -62,7 +62,7 @@ fn configured_limits_hold_by_language() {
 
 #[test]
 fn a_compiler_has_limits_of_its_own() {
-    let daemon = Daemon::start(Options::new().text("limits", "compile-wall-time", "400ms"));
+    let daemon = Daemon::start(Options::new().text("limits.cpp", "compile-wall-time", "400ms"));
     let slow = "template<int N> struct F { static const long v = F<N - 1>::v + F<N - 2>::v; };\n#include <bits/stdc++.h>\n#include <regex>\nint main() { std::regex r(\"a\"); std::map<std::string, std::vector<std::string>> m; return m.size(); }";
     let answer = daemon.run("cpp", slow);
     assert_eq!((answer.status, answer.str("/compile/limit")), (200, "time"), "{}", answer.text);
@@ -73,7 +73,7 @@ fn a_compiler_has_limits_of_its_own() {
 #[test]
 fn the_programs_memory_is_its_own_and_not_the_compilers() {
     // gcc needs more than this program may have.
-    let daemon = Daemon::start(Options::new().text("limits", "memory", "16MiB"));
+    let daemon = Daemon::start(Options::new().text("limits.c", "memory", "16MiB"));
     let answer = daemon.run("c", "#include <stdio.h>\nint main(void) { puts(\"small\"); return 0; }");
     assert!(answer.number("/memory") < 12 << 20, "{}", answer.text);
     assert_eq!(answer.expect_stdout(), "small\n");
