@@ -6,6 +6,7 @@
 //!
 //! **Invariant.** Nothing here knows HTTP or sockets; rooms are told through [`RoomObserver`].
 
+pub mod admission;
 pub mod execution;
 pub mod observer;
 pub mod refusal;
