@@ -9,6 +9,7 @@
 pub mod admission;
 pub mod execution;
 pub mod observer;
+pub mod quotas;
 pub mod refusal;
 pub mod submission;
 

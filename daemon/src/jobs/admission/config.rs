@@ -44,7 +44,7 @@ pub struct AdmissionConfig {
     /// `memory-percent`: the budget in hundredths of what the machine or the daemon's own cgroup has,
     /// whichever is less; 1 to 100.
     pub memory_percent: u64,
-    /// `memory-reserve`: bytes that must stay available to the host whatever the sandboxes do.
+    /// `sandbox.memory-reserve`: bytes that must stay available to the host whatever the sandboxes do.
     pub memory_reserve_bytes: u64,
     /// `cpu-per-run`: what one run reserves, thousandths of a core. Half a core by default: a run spends
     /// part of its time on starting, pipes and the record, so two to a core keep the core busy.
@@ -76,7 +76,7 @@ impl Default for AdmissionConfig {
             memory_reserve_bytes: 256 * 1024 * 1024,
             cpu_per_run_millis: 500,
             cpu_overcommit: 8,
-            queue_length: 512,
+            queue_length: 500,
             queue_wait: Duration::from_secs(30),
             overtakes: 16,
             pressure_percent: 20.0,

@@ -120,7 +120,7 @@ impl Core {
         &self.queue
     }
 
-    /// Puts a run into the queue, from where [`Core::next`] takes it, at once if its turn is now.
+    /// Puts a run into the queue, from where [`Core::admit_one`] takes it, at once if its turn is now.
     ///
     /// CPU above the budget is cut to it: it only means that the run has the machine for itself.
     ///
@@ -154,7 +154,7 @@ impl Core {
     }
 
     /// Admits the next one; to be called until none is left after whatever changed.
-    pub fn next(&mut self) -> Option<Admitted> {
+    pub fn admit_one(&mut self) -> Option<Admitted> {
         let entry = self.queue.pop_fitting(self.limits.overtakes, |need| self.budget.fits(need))?;
         let reserved = self.budget.reserve(entry.need);
         debug_assert!(reserved);

@@ -93,13 +93,16 @@ impl Machine {
         read("memory.current").or_else(|| read("memory.usage_in_bytes")).unwrap_or(0)
     }
 
-    /// What may be reserved by this configuration.
+    /// What may be reserved by this configuration: the reserve stays with the host whatever is asked for
+    /// (half of all where there is no more than the reserve).
     #[must_use]
     pub fn budget(&self, config: &AdmissionConfig) -> Resources {
         let share = u128::from(self.memory_bytes) * u128::from(config.memory_percent) / 100;
+        let asked = config.memory_bytes.unwrap_or(u64::try_from(share).unwrap_or(u64::MAX));
+        let rest = self.memory_bytes.checked_sub(config.memory_reserve_bytes).filter(|rest| *rest > 0);
         Resources {
             cpu_millis: config.cpu_millis.unwrap_or(self.cores * 1000),
-            memory_bytes: config.memory_bytes.unwrap_or(u64::try_from(share).unwrap_or(u64::MAX)),
+            memory_bytes: asked.min(rest.unwrap_or(self.memory_bytes / 2)),
         }
     }
 
@@ -177,8 +180,26 @@ pub(super) mod tests {
             ("sys/memory/memory.limit_in_bytes", "9223372036854771712\n"),
         ]);
         assert_eq!((machine.memory_bytes, machine.available_bytes()), (4000 * 1024, Some(3000 * 1024)));
-        let budget = machine.budget(&AdmissionConfig::default());
-        assert_eq!(budget, Resources { cpu_millis: 2000, memory_bytes: 3000 * 1024 });
+    }
+
+    #[test]
+    fn the_budget_leaves_the_reserve() {
+        let machine = Machine::fixed(2, 4000);
+        let budget = |memory_bytes, memory_reserve_bytes| {
+            let config = AdmissionConfig { memory_bytes, memory_reserve_bytes, ..AdmissionConfig::default() };
+            machine.budget(&config)
+        };
+        assert_eq!(budget(None, 0), Resources { cpu_millis: 2000, memory_bytes: 3000 });
+        assert_eq!(budget(None, 1500).memory_bytes, 2500);
+        assert_eq!(budget(Some(9999), 100).memory_bytes, 3900);
+        assert_eq!(budget(None, 4000).memory_bytes, 2000);
+    }
+
+    #[test]
+    fn this_machine_can_be_read() {
+        let machine = Machine::detect();
+        assert!(machine.cores > 0 && machine.memory_bytes > 0);
+        assert!(machine.available_bytes().is_some_and(|available| available <= machine.memory_bytes));
     }
 
     #[test]

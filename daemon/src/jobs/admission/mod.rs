@@ -230,7 +230,7 @@ impl Shared {
     }
 
     fn admit_next(self: &Arc<Self>, state: &mut State, decisions: &mut Decisions, now: Instant) {
-        while let Some(admitted) = state.core.next() {
+        while let Some(admitted) = state.core.admit_one() {
             state.places_changed = true;
             let permit = Permit {
                 shared: self.clone(),

@@ -356,7 +356,7 @@ proptest! {
                 }
                 _ => {}
             }
-            while let Some(admitted) = core.next() {
+            while let Some(admitted) = core.admit_one() {
                 let (party, priority, need) = waiting.remove(&admitted.id).unwrap();
                 prop_assert_eq!(need, admitted.reserved);
                 running.push(need);
@@ -393,7 +393,7 @@ proptest! {
             }
         }
         let mut turns = Vec::new();
-        while let Some(admitted) = core.next() {
+        while let Some(admitted) = core.admit_one() {
             let room = names[&admitted.id];
             let waiting: Vec<_> = (0..left.len()).filter(|room| left[*room] > 0).collect();
             turns.push((room, waiting));

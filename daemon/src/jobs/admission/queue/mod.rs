@@ -25,6 +25,7 @@ use self::ring::{Ring, take_turns};
 use super::budget::Resources;
 use super::config::Class;
 use crate::ids::{RoomId, UserId};
+use crate::jobs::quotas::network;
 
 /// How often a class is passed over by more urgent ones before it is served.
 pub const PASSES: u32 = 8;
@@ -52,7 +53,7 @@ impl RoomKey {
     pub fn new(room: &RoomId, user: &UserId, address: Option<IpAddr>) -> Self {
         match address {
             _ if room.is_room() => Self::Room(room.clone()),
-            Some(address) if user.as_str() == ANONYMOUS => Self::Address(address),
+            Some(address) if user.as_str() == ANONYMOUS => Self::Address(network(address)),
             _ => Self::User(user.clone()),
         }
     }
