@@ -84,6 +84,29 @@ async fn a_full_queue_refuses_at_once_and_says_when_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_queue_runs_start_at_once_or_are_refused() {
+    let admission = admission(AdmissionConfig { queue_length: 0, ..AdmissionConfig::default() });
+    let permits = fill(&admission).await;
+    assert_eq!(admission.admit(request("a", "u")).await.unwrap_err(), AdmissionError::QueueFull);
+    drop(permits);
+    assert!(admission.admit(request("a", "u")).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_one_leaves_for_whom_the_others_held_back_they_go_on() {
+    let admission = admission(AdmissionConfig { overtakes: 0, ..AdmissionConfig::default() });
+    let mut permits = fill(&admission).await;
+    permits.pop();
+    let large = Request { cpu_millis: Some(2000), ..request("a", "u") };
+    let large = admission.enqueue(large).unwrap();
+    let small = admission.enqueue(request("b", "u")).unwrap();
+    assert_eq!((admission.snapshot().running, admission.snapshot().queued), (3, 2));
+    drop(large);
+    assert_eq!((admission.snapshot().running, admission.snapshot().queued), (4, 0));
+    drop(small);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_gives_way_is_told() {
     let admission = admission(AdmissionConfig { queue_length: 4, ..AdmissionConfig::default() });
     let _permits = fill(&admission).await;

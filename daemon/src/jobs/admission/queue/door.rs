@@ -28,7 +28,7 @@ impl FairQueue {
 
     /// Among equals: the longest room's longest user, if the newcomer's is shorter even with it.
     fn gives_way_in_class(&self, newcomer: &Party, class: &ClassQueue) -> Option<EntryId> {
-        let longest = class.rooms.iter().map(|(_, room)| room.len).max()?;
+        let longest = class.rooms.values().map(|room| room.len).max()?;
         let own_room = class.rooms.get(&newcomer.room);
         let own_len = own_room.map_or(0, |room| room.len);
         if own_len + 1 < longest {
@@ -36,7 +36,7 @@ impl FairQueue {
         }
         // Its own room is among the longest: within the room the same holds for its users.
         let room = own_room.filter(|_| own_len == longest)?;
-        let user = room.users.iter().map(|(_, user)| user).max_by_key(|user| user.len())?;
+        let user = room.users.values().max_by_key(|user| user.len())?;
         let own_user = room.users.get(&newcomer.user).map_or(0, |user| user.len());
         if own_user + 1 < user.len() { user.keys().next_back().map(|slot| slot.1) } else { None }
     }
@@ -44,8 +44,8 @@ impl FairQueue {
 
 impl ClassQueue {
     fn newest_of_longest(&self) -> Option<EntryId> {
-        let room = self.rooms.iter().map(|(_, room)| room).max_by_key(|room| room.len)?;
-        let user = room.users.iter().map(|(_, user)| user).max_by_key(|user| user.len())?;
+        let room = self.rooms.values().max_by_key(|room| room.len)?;
+        let user = room.users.values().max_by_key(|user| user.len())?;
         user.keys().next_back().map(|slot| slot.1)
     }
 }

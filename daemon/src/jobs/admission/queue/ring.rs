@@ -45,9 +45,16 @@ impl<K: Clone + Eq + Hash, V> Ring<K, V> {
         self.turns.iter().filter_map(|key| self.values.get_key_value(key))
     }
 
+    /// In no order, which is faster.
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.values.values()
+    }
+
     pub(super) fn remove(&mut self, key: &K) {
-        if self.values.remove(key).is_some() {
-            self.turns.retain(|other| other != key);
+        if self.values.remove(key).is_some()
+            && let Some(at) = self.turns.iter().position(|other| other == key)
+        {
+            self.turns.remove(at);
         }
     }
 
