@@ -6,4 +6,5 @@
 
 pub mod ids;
 pub mod jobs;
+pub mod metrics;
 pub mod spawner_client;
