@@ -75,7 +75,8 @@ fn reference() -> String {
     for section in SECTIONS {
         let title = if section.name.is_empty() { "Top of the file".into() } else { format!("`[{}]`", section.name) };
         let reload = if section.reloadable { " Reloaded by SIGHUP." } else { "" };
-        write!(text, "\n## {title}\n\n{}{reload}\n\n", section.meaning).unwrap();
+        let meaning = section.meaning.replace('<', "\\<");
+        write!(text, "\n## {title}\n\n{meaning}{reload}\n\n").unwrap();
         text.push_str("| key | default | it is | meaning |\n|---|---|---|---|\n");
         for key in keys(section) {
             let default = match key.default {

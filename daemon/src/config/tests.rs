@@ -226,10 +226,10 @@ fn the_last_id_of_a_sandbox_is_a_positive_int() {
 #[test]
 fn names_of_languages_are_checked_against_those_that_there_are() {
     let config = parse("runtimes.enabled = [\"python\", \"cobol\"]\n[limits.pyton]\nmemory = \"1GiB\"").unwrap();
-    let error = config.check_languages(["python", "java"].into_iter()).unwrap_err().to_string();
+    let error = config.check_languages(&["python", "java"]).unwrap_err().to_string();
     assert!(error.contains("limits.pyton: there is no language \"pyton\", did you mean python?"), "{error}");
     assert!(error.contains("runtimes.enabled: there is no language \"cobol\""), "{error}");
-    assert_eq!(parse("").unwrap().check_languages(std::iter::empty()), Ok(()));
+    assert_eq!(parse("").unwrap().check_languages(&[]), Ok(()));
 }
 
 #[test]
@@ -277,13 +277,26 @@ fn manifest(memory: u64) -> LimitSet {
 #[test]
 fn the_language_outweighs_the_manifest_which_outweighs_the_general_section() {
     let none = LimitOverrides::default();
-    let memory = |text: &str, set: &LimitSet| resolve(&limits(text), "java", set, &none).unwrap().run.memory.get();
+    let memory = |text: &str, set: &LimitSet| limits(text).resolve("java", set, &none).unwrap().run.memory.get();
     assert_eq!(memory("", &LimitSet::default()), 256 * MIB);
     assert_eq!(memory("limits.memory = \"100MiB\"", &LimitSet::default()), 100 * MIB);
     assert_eq!(memory("limits.memory = \"100MiB\"", &manifest(512 * MIB)), 512 * MIB);
     let own = "limits.memory = \"100MiB\"\nlimits.java.memory = \"300MiB\"";
     assert_eq!(memory(own, &manifest(512 * MIB)), 300 * MIB);
     assert_eq!(memory("limits.python.memory = \"300MiB\"", &manifest(512 * MIB)), 512 * MIB);
+}
+
+#[test]
+fn a_runtime_brings_the_limits_of_its_manifest() {
+    let registry = crankcase_runtimes::Registry::load(&[]).unwrap();
+    let java = registry.find("java").unwrap();
+    let resolved = resolve(&limits(""), java, &LimitOverrides::default()).unwrap();
+    assert_eq!(Some(resolved.run.memory.get()), java.limits.run.memory);
+    assert_eq!(Some(resolved.run.pids.get()), java.limits.run.processes);
+    assert_eq!(Some(resolved.compile.wall.get()), java.limits.compile.wall_ms);
+    let lowered = resolve(&limits("limits.java.memory = \"300MiB\""), java, &LimitOverrides::default()).unwrap();
+    assert_eq!(lowered.run.memory.get(), 300 * MIB);
+    assert!(java.limits.run.memory > Some(300 * MIB));
 }
 
 #[test]
@@ -308,7 +321,7 @@ fn every_limit_of_a_language_reaches_its_place() {
 #[test]
 fn a_request_above_the_limit_is_told_the_bound() {
     let set = limits("");
-    let asked = |overrides| resolve(&set, "c", &LimitSet::default(), &overrides);
+    let asked = |overrides| set.resolve("c", &LimitSet::default(), &overrides);
     let error = asked(LimitOverrides { run_wall_ms: Some(20_000), ..Default::default() }).unwrap_err();
     assert_eq!(error.limit.field(), "timeLimitMs");
     assert_eq!(error.to_string(), "the time limit must be 10 ms to 10000 ms here, 20000 ms was asked for");
@@ -331,7 +344,7 @@ fn requests_lower_each_limit_alone() {
         compile_cpu_ms: Some(1004),
         compile_memory_bytes: Some(11 * MIB),
     };
-    let lowered = resolve(&set, "c", &LimitSet::default(), &overrides).unwrap();
+    let lowered = set.resolve("c", &LimitSet::default(), &overrides).unwrap();
     assert_eq!((lowered.run.wall.get(), lowered.run.cpu.get(), lowered.run.memory.get()), (1001, 1002, 10 * MIB));
     let compile = lowered.compile;
     assert_eq!((compile.wall.get(), compile.cpu.get(), compile.memory.get()), (1003, 1004, 11 * MIB));
@@ -347,7 +360,7 @@ proptest! {
             run_wall_ms: wall, run_cpu_ms: cpu, run_memory_bytes: memory,
             compile_wall_ms: cpu, compile_cpu_ms: memory, compile_memory_bytes: wall,
         };
-        if let Ok(resolved) = resolve(&set, "c", &LimitSet::default(), &overrides) {
+        if let Ok(resolved) = set.resolve("c", &LimitSet::default(), &overrides) {
             for (stage, most) in [(resolved.run, set.general.run), (resolved.compile, set.general.compile)] {
                 prop_assert!(stage.wall <= most.wall && stage.cpu <= most.cpu && stage.memory <= most.memory);
             }
