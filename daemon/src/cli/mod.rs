@@ -46,7 +46,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ConfigOption {
     /// The configuration; without it the one that CRANKCASE_CONFIG names, else the defaults.
-    #[arg(long = "config", value_name = "FILE")]
+    #[arg(long = "config", id = "config", value_name = "FILE")]
     file: Option<PathBuf>,
 }
 

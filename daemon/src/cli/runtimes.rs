@@ -43,9 +43,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
     let (config, registry) = options.config.load_with_runtimes()?;
     registry.detect_versions();
-    let enabled = |runtime: &Runtime| {
-        config.runtimes.enabled.as_ref().is_none_or(|names| names.iter().any(|name| *name == runtime.name))
-    };
+    let enabled = |runtime: &Runtime| config.runtimes.offers(&runtime.name);
     if options.json {
         println!("{}", as_json(&registry, enabled));
     } else {

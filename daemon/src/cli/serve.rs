@@ -1,8 +1,8 @@
-//! `crankcase serve`.
+//! `crankcase serve`: HTTP and Socket.IO, once the host is found fit.
 
 use std::process::ExitCode;
 
-use super::ConfigOption;
+use super::{ConfigOption, doctor};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -11,6 +11,9 @@ pub struct Options {
 }
 
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let _ = options.config;
+    let config = options.config.load()?;
+    if let Some(refusal) = doctor::refusal(&doctor::required(&config)) {
+        anyhow::bail!("{refusal}");
+    }
     anyhow::bail!("`crankcase serve` is not available in this build")
 }

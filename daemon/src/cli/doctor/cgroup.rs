@@ -53,7 +53,7 @@ fn v2(host: &Host, config: &Config) -> Facts {
 
 fn v1(config: &Config) -> Facts {
     let hierarchy = V1::new();
-    let parent = config.sandbox.cgroup_parent.clone().unwrap_or_default();
+    let parent = config.sandbox.cgroup_parent.clone().unwrap_or_else(|| PathBuf::from("crankcase"));
     let places = V1_NEEDED
         .into_iter()
         .filter_map(|(name, controller)| {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crankcase::config::Config;
 use crankcase::config::units::size_text;
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 
 use super::check::Check;
 use super::host::Host;
@@ -87,6 +88,13 @@ pub fn data_dir(config: &Config) -> Check {
     let dir = &config.data_dir;
     let existing = existing_ancestor(dir);
     let name = "data directory";
+    if let Err(errno) = access(&existing, AccessFlags::W_OK | AccessFlags::X_OK) {
+        return Check::fail(
+            name,
+            format!("{} cannot be written: {errno}", existing.display()),
+            "set data-dir to a directory of the daemon's own",
+        );
+    }
     let space = match statvfs(&existing) {
         Ok(stat) => stat.blocks_available() * stat.fragment_size(),
         Err(errno) => {
@@ -137,6 +145,11 @@ mod tests {
     #[test]
     fn a_data_directory_that_is_not_there_yet_is_judged_by_its_parent() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(existing_ancestor(&dir.path().join("a/b/c")), dir.path());
+        let later = dir.path().join("a/b/c");
+        assert_eq!(existing_ancestor(&later), dir.path());
+        let text = format!("data-dir = {:?}", later.to_str().unwrap());
+        let config = Config::parse(&text, &crankcase::config::Environment::default()).unwrap();
+        assert!(data_dir(&config).found.starts_with(later.to_str().unwrap()));
+        assert!(!later.exists(), "looking makes nothing");
     }
 }

@@ -7,10 +7,7 @@ use super::check::Check;
 
 pub fn checks(registry: &Registry, config: &Config) -> Vec<Check> {
     registry.detect_versions();
-    let enabled = |runtime: &&Runtime| {
-        config.runtimes.enabled.as_ref().is_none_or(|names| names.iter().any(|name| *name == runtime.name))
-    };
-    let runtimes: Vec<&Runtime> = registry.iter().filter(enabled).collect();
+    let runtimes: Vec<&Runtime> = registry.iter().filter(|runtime| config.runtimes.offers(&runtime.name)).collect();
     let mut checks: Vec<Check> = runtimes.iter().map(|runtime| of_runtime(runtime)).collect();
     if !runtimes.iter().any(|runtime| runtime.installed()) {
         checks.push(Check::fail("languages", "not one of them is installed", "install at least one of those above"));
