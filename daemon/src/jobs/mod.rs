@@ -7,6 +7,8 @@
 //! **Invariant.** Nothing here knows HTTP or sockets; rooms are told through [`RoomObserver`].
 
 pub mod execution;
+pub mod idempotency;
+pub mod lock;
 pub mod observer;
 pub mod refusal;
 pub mod submission;
