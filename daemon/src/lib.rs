@@ -4,6 +4,7 @@
 //! `jobs` and `api`; `crankcase_runtimes` by `jobs`. Nothing below `api` knows HTTP.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod ids;
 pub mod jobs;
 pub mod metrics;
