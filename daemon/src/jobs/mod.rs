@@ -9,6 +9,7 @@
 pub mod execution;
 pub mod observer;
 pub mod refusal;
+pub mod response;
 pub mod submission;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use execution::Finished;
 pub use observer::{RoomObserver, Stream};
 pub use refusal::Refusal;
+pub use response::CompileResponse;
 pub use submission::{LimitOverrides, Submission};
 
 /// The handle that everybody shares.
