@@ -6,3 +6,4 @@
 
 pub mod ids;
 pub mod jobs;
+pub mod rooms;
