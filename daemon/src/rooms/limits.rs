@@ -74,7 +74,7 @@ impl Default for RoomLimits {
             mailbox_bytes: 2 << 20,
             outbox_messages: 4_096,
             outbox_bytes: 16 << 20,
-            payload_bytes: 100_000,
+            payload_bytes: 512 << 10,
             runs_per_socket: 64,
         }
     }

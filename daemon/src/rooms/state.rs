@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::event::{Audience, Body, Outgoing, RoomEvent};
 use super::members::{Dialect, Joining, Member, MemberId, Members};
 use super::store::{LoggedMessage, Recording, StoredRoom};
-use crate::ids::{ExecutionId, RoomId};
+use crate::ids::{ExecutionId, RoomId, UserId};
 use crate::jobs::response::iso8601;
 
 /// The code of a new room.
@@ -172,7 +172,7 @@ impl Room {
                 let payload = object(json!({
                     "userId": user, "username": username, "correlationId": correlation_id, "timestamp": iso8601(at),
                 }));
-                self.number(at, "execution-started", user.as_str(), payload, client_sequence, Audience::Room)
+                self.number(at, "execution-started", Some(user), payload, client_sequence, Audience::Room)
             }
             RoomEvent::ExecutionOutput { correlation_id, stream, data, offset } => told(
                 Audience::Room,
@@ -183,8 +183,8 @@ impl Room {
                 if self.execution.current.as_ref() == Some(&execution) {
                     self.execution.current = None;
                 }
-                let user = response.get("userId").and_then(Value::as_str).unwrap_or_default().to_owned();
-                self.number(at, "execution-result", &user, response, client_sequence, Audience::Room)
+                let user = response.get("userId").and_then(Value::as_str).and_then(|user| UserId::new(user).ok());
+                self.number(at, "execution-result", user, response, client_sequence, Audience::Room)
             }
             RoomEvent::StateRequested { by } => match self.members.get(&by) {
                 Some(_) => told(Audience::One(by), "room-state", self.room_state()),
@@ -254,7 +254,7 @@ impl Room {
 
     fn changed(&mut self, at: i64, by: &MemberId, change: Change, client_sequence: Option<u64>) -> Applied {
         let Some(member) = self.members.get(by) else { return Applied::default() };
-        let (username, user) = (member.username.clone(), member.user.to_string());
+        let (username, user) = (member.username.clone(), member.user.clone());
         let (event, field, text) = match change {
             Change::Code(code) => {
                 self.code.clone_from(&code);
@@ -266,7 +266,7 @@ impl Room {
             }
         };
         let payload = object(json!({field: text, "username": username}));
-        let mut applied = self.number(at, event, &user, payload, client_sequence, Audience::Others(by.clone()));
+        let mut applied = self.number(at, event, Some(user), payload, client_sequence, Audience::Others(by.clone()));
         for outgoing in &mut applied.outgoing {
             if let Body::Same(current) = std::mem::replace(&mut outgoing.body, Body::Same(Value::Null)) {
                 outgoing.body = Body::ByDialect { old: Value::String(text.clone()), current };
@@ -280,7 +280,7 @@ impl Room {
         &mut self,
         at: i64,
         event: &'static str,
-        user: &str,
+        user: Option<UserId>,
         mut payload: Map<String, Value>,
         client_sequence: Option<u64>,
         to: Audience,
@@ -296,13 +296,7 @@ impl Room {
         }
         Applied {
             accepted: true,
-            logged: Some(LoggedMessage {
-                sequence: self.sequence,
-                at,
-                event,
-                user: user.to_owned(),
-                payload: Value::Object(log).to_string(),
-            }),
+            logged: Some(LoggedMessage { sequence: self.sequence, at, event, user, payload: Value::Object(log) }),
             outgoing: vec![Outgoing::new(to, event, Value::Object(payload))],
             recording: None,
         }
@@ -349,7 +343,7 @@ impl Room {
             return refused(by, "a recording is already running");
         }
         let started_by = member.user.to_string();
-        self.recording = Some(ActiveRecording { id, started_by, started_at: at, from_sequence: self.sequence });
+        self.recording = Some(ActiveRecording { id, started_by, started_at: at, from_sequence: self.sequence + 1 });
         told(Audience::Room, "recording-started", json!({}))
     }
 

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use serde_json::Value;
 use thiserror::Error;
 
-use crate::ids::RoomId;
+use crate::ids::{RoomId, UserId};
 
 /// The store could not do it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -31,7 +32,7 @@ pub struct StoredRoom {
 }
 
 /// One numbered message of a room, as the members of the current dialect were told it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoggedMessage {
     /// The room's number.
     pub sequence: u64,
@@ -40,12 +41,12 @@ pub struct LoggedMessage {
     /// The event's name on the wire.
     pub event: &'static str,
     /// Whose doing it was.
-    pub user: String,
-    /// JSON.
-    pub payload: String,
+    pub user: Option<UserId>,
+    /// As it was sent; results without the streams.
+    pub payload: Value,
 }
 
-/// A stretch of a room's log: the messages after `from_sequence` up to `to_sequence`.
+/// A stretch of a room's log, both ends included; empty when `to_sequence` is below `from_sequence`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
     /// What it is found by.
@@ -58,7 +59,7 @@ pub struct Recording {
     pub started_at: i64,
     /// Unix milliseconds.
     pub stopped_at: i64,
-    /// The last number given before it.
+    /// The first number that could be given in it.
     pub from_sequence: u64,
     /// The last number given in it.
     pub to_sequence: u64,
