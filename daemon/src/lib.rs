@@ -9,4 +9,5 @@ pub mod history;
 pub mod ids;
 pub mod jobs;
 pub mod metrics;
+pub mod rooms;
 pub mod spawner_client;

@@ -13,6 +13,7 @@ pub mod lock;
 pub mod observer;
 pub mod quotas;
 pub mod refusal;
+pub mod response;
 pub mod submission;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use execution::Finished;
 pub use observer::{RoomObserver, Stream};
 pub use refusal::Refusal;
+pub use response::CompileResponse;
 pub use submission::{LimitOverrides, Submission};
 
 /// The handle that everybody shares.
