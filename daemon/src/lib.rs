@@ -4,5 +4,6 @@
 //! `jobs` and `api`; `crankcase_runtimes` by `jobs`. Nothing below `api` knows HTTP.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod ids;
 pub mod jobs;
