@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod history;
 pub mod ids;
 pub mod jobs;
