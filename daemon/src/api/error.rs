@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::history::HistoryError;
 use crate::ids::{BadId, ExecutionId};
 use crate::jobs::Refusal;
 
@@ -81,6 +82,16 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "Internal server error")
     }
 
+    /// The execution is over and cannot be cancelled any more.
+    pub fn ended(id: &ExecutionId) -> Self {
+        Self::new(StatusCode::CONFLICT, "NOT_RUNNING", "The execution has ended already").about(id)
+    }
+
+    /// Somebody who must prove more.
+    pub fn unauthorized(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+    }
+
     /// Too many requests.
     pub fn rate_limited(message: impl Into<String>, retry_after: Duration) -> Self {
         Self::refused(Refusal::RateLimited { message: message.into(), retry_after })
@@ -149,12 +160,28 @@ impl From<BadId> for ApiError {
     }
 }
 
+/// The cause names files and belongs into the log.
+impl From<HistoryError> for ApiError {
+    fn from(error: HistoryError) -> Self {
+        tracing::error!(%error, "the history could not answer");
+        let message = "The execution history is not available";
+        let mut answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, "HISTORY_UNAVAILABLE", message);
+        answer.retry_after = Some(Duration::from_secs(5));
+        answer
+    }
+}
+
+/// The error stays with its answer as an extension, for layers that give it another shape.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(&*self.body)).into_response();
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after(wait));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
         response
     }
 }

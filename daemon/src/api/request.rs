@@ -49,7 +49,7 @@ pub fn submission(
     Ok(Submission {
         room: fields.id("roomId")?.unwrap_or_else(RoomId::standalone),
         user: user(fields)?,
-        username: username(fields)?,
+        username: username(fields)?.unwrap_or_else(|| "Anonymous".to_owned()),
         language,
         code,
         stdin,
@@ -75,17 +75,16 @@ pub fn user(fields: &mut Fields) -> Result<UserId, ApiError> {
     }
 }
 
-/// `username`, or "Anonymous".
+/// `username`, where there is one.
 ///
 /// # Errors
 /// 400 when it is too long or holds control characters.
-pub fn username(fields: &mut Fields) -> Result<String, ApiError> {
+pub fn username(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     match fields.text("username", USERNAME_CHARS)? {
         Some(name) if name.chars().any(char::is_control) => {
             Err(fields.fail(format!("username must be at most {USERNAME_CHARS} characters without control characters")))
         }
-        Some(name) if !name.is_empty() => Ok(name),
-        _ => Ok("Anonymous".to_owned()),
+        name => Ok(name.filter(|name| !name.is_empty())),
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! **Invariant.** Nothing here knows HTTP or sockets; rooms are told through [`RoomObserver`].
 
+pub mod batch;
 pub mod execution;
 pub mod observer;
 pub mod refusal;
