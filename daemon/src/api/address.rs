@@ -17,7 +17,7 @@ pub struct ClientAddress(pub IpAddr);
 /// Puts [`ClientAddress`] into the request.
 pub async fn identify(State(state): State<Shared>, mut request: Request, next: Next) -> Response {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
-        let address = client_address(peer.ip(), request.headers(), &state.settings.trusted_proxies);
+        let address = client_address(peer.ip(), request.headers(), &state.settings().trusted_proxies);
         request.extensions_mut().insert(ClientAddress(address));
     }
     next.run(request).await

@@ -3,7 +3,6 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use subtle::ConstantTimeEq;
 
 use super::Shared;
 use super::error::ApiError;
@@ -20,12 +19,10 @@ impl FromRequestParts<Shared> for Admin {
             let message = "This route needs an admin token, and none is configured";
             return Err(ApiError::new(StatusCode::FORBIDDEN, "ADMIN_DISABLED", message));
         };
-        let given = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
-        let given = match given.split_at_checked(7) {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer ") => rest.trim_ascii(),
-            _ => b"",
-        };
-        if bool::from(given.ct_eq(token.as_bytes())) {
+        let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given =
+            given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        if given.is_some_and(|(_, given)| token.matches(given.trim())) {
             return Ok(Self);
         }
         Err(ApiError::unauthorized("The admin token is missing or wrong"))

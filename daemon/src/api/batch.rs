@@ -65,7 +65,9 @@ fn cases(fields: &mut Fields, stdin_chars: usize) -> Result<Vec<Case>, ApiError>
     let mut cases = Vec::with_capacity(values.len());
     for (n, value) in values.into_iter().enumerate() {
         let Value::Object(object) = value else {
-            return Err(fields.fail(format!("cases[{n}] must be an object with stdin and, where wanted, expectedOutput")));
+            return Err(
+                fields.fail(format!("cases[{n}] must be an object with stdin and, where wanted, expectedOutput"))
+            );
         };
         let mut case = Fields::new(object);
         let mut text = |name: &str, max: usize| {

@@ -79,7 +79,8 @@ impl FromRequest<Shared> for JsonBody {
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, ApiError> {
         let received = Instant::now();
-        let object = read_object(request, state.settings.body_bytes, state.settings.body_timeout).await?;
+        let settings = state.settings();
+        let object = read_object(request, settings.body_bytes, settings.body_timeout).await?;
         Ok(Self { fields: Fields::new(object), received })
     }
 }
@@ -92,7 +93,8 @@ impl FromRequest<Shared> for LargeJsonBody {
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, ApiError> {
         let received = Instant::now();
-        let object = read_object(request, state.settings.large_body_bytes, state.settings.body_timeout).await?;
+        let settings = state.settings();
+        let object = read_object(request, settings.large_body_bytes, settings.body_timeout).await?;
         Ok(Self(JsonBody { fields: Fields::new(object), received }))
     }
 }

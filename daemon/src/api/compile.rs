@@ -21,7 +21,7 @@ pub async fn compile(
 ) -> Result<Response, ApiError> {
     let JsonBody { mut fields, received } = body;
     let address = address.map(|Extension(address)| address);
-    let submission = request::submission(&mut fields, &state.settings, address, received)?;
+    let submission = request::submission(&mut fields, &state.settings(), address, received)?;
     let (response, replayed) = run(&state, submission).await.map_err(|error| fields.correlate(error))?;
     Ok(answer(response, replayed))
 }

@@ -142,16 +142,6 @@ impl ApiError {
     pub fn message(&self) -> &str {
         &self.body.error
     }
-
-    /// The status, for shapes other than the contract's.
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// When to try again, for shapes other than the contract's.
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
-    }
 }
 
 impl From<BadId> for ApiError {

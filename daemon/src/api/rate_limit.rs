@@ -1,9 +1,8 @@
 //! Requests per client address, with the `RateLimit-*` headers; a second line behind admission and quotas.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -15,9 +14,10 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter as Governor};
 
+use super::Shared;
 use super::address::ClientAddress;
 use super::error::ApiError;
-use super::settings::RateLimit;
+use crate::config::RateLimit;
 
 type Keyed = Governor<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
 
@@ -26,9 +26,14 @@ const SWEEP_EVERY: u32 = 4096;
 
 /// One bucket an address.
 pub struct RateLimiter {
-    buckets: Option<Keyed>,
+    current: RwLock<Current>,
     clock: DefaultClock,
     checks: AtomicU32,
+}
+
+struct Current {
+    settings: RateLimit,
+    buckets: Option<Arc<Keyed>>,
 }
 
 /// What is left of an address's bucket.
@@ -41,17 +46,23 @@ struct Standing {
 }
 
 impl RateLimiter {
-    /// With all buckets full. A burst or a pace of zero switches the limit off.
-    pub fn new(settings: &RateLimit) -> Self {
-        let quota = NonZeroU32::new(settings.burst)
-            .and_then(|burst| Some(Quota::with_period(settings.replenish)?.allow_burst(burst)));
-        let buckets = quota.map(|quota| Governor::dashmap(quota).with_middleware::<StateInformationMiddleware>());
-        Self { buckets, clock: DefaultClock::default(), checks: AtomicU32::new(0) }
+    /// With all buckets full.
+    pub fn new(settings: RateLimit) -> Self {
+        let current = RwLock::new(Current { settings, buckets: buckets(settings) });
+        Self { current, clock: DefaultClock::default(), checks: AtomicU32::new(0) }
+    }
+
+    /// Begins anew with full buckets, if anything is different.
+    pub fn reload(&self, settings: RateLimit) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.settings != settings {
+            *current = Current { settings, buckets: buckets(settings) };
+        }
     }
 
     /// Takes one request from the address's bucket. None when there is no limit.
     fn check(&self, address: IpAddr) -> Option<Result<Standing, (Standing, Duration)>> {
-        let buckets = self.buckets.as_ref()?;
+        let buckets = self.current.read().unwrap_or_else(PoisonError::into_inner).buckets.clone()?;
         if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             buckets.retain_recent();
             buckets.shrink_to_fit();
@@ -67,10 +78,15 @@ impl RateLimiter {
     }
 }
 
+fn buckets(settings: RateLimit) -> Option<Arc<Keyed>> {
+    let quota = Quota::per_second(settings.requests_per_second?).allow_burst(settings.burst);
+    Some(Arc::new(Governor::dashmap(quota).with_middleware::<StateInformationMiddleware>()))
+}
+
 /// Refuses what is above the limit with a 429, and tells everybody how much is left.
-pub async fn enforce(State(limiter): State<Arc<RateLimiter>>, request: Request, next: Next) -> Response {
+pub async fn enforce(State(state): State<Shared>, request: Request, next: Next) -> Response {
     let address = request.extensions().get::<ClientAddress>().copied();
-    match address.and_then(|ClientAddress(address)| limiter.check(address)) {
+    match address.and_then(|ClientAddress(address)| state.limiter.check(address)) {
         None => next.run(request).await,
         Some(Ok(standing)) => {
             let mut response = next.run(request).await;
@@ -109,48 +125,62 @@ fn bucket_of(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
-    fn limiter(burst: u32) -> RateLimiter {
-        RateLimiter::new(&RateLimit { burst, replenish: Duration::from_secs(3600) })
+    fn settings(per_second: u32, burst: u32) -> RateLimit {
+        RateLimit { requests_per_second: NonZeroU32::new(per_second), burst: NonZeroU32::new(burst).unwrap() }
+    }
+
+    /// Takes `n` requests, which must all pass unless a whole second went by meanwhile.
+    fn take(limiter: &RateLimiter, address: &str, n: usize) -> usize {
+        let address: IpAddr = address.parse().unwrap();
+        (0..n).filter(|_| limiter.check(address).unwrap().is_ok()).count()
     }
 
     #[test]
     fn the_bucket_empties_and_tells() {
-        let limiter = limiter(2);
+        let limiter = RateLimiter::new(settings(1, 60));
         let address: IpAddr = "10.0.0.1".parse().unwrap();
-        assert_eq!(limiter.check(address).unwrap().unwrap().remaining, 1);
-        assert_eq!(limiter.check(address).unwrap().unwrap().remaining, 0);
+        assert_eq!(limiter.check(address).unwrap().unwrap().remaining, 59);
+        let passed = take(&limiter, "10.0.0.1", 200);
+        assert!((59..90).contains(&passed), "{passed}");
         let (standing, wait) = limiter.check(address).unwrap().unwrap_err();
-        assert_eq!((standing.limit, standing.remaining), (2, 0));
-        assert!(wait > Duration::from_secs(3500) && wait <= Duration::from_secs(3600), "{wait:?}");
+        assert_eq!((standing.limit, standing.remaining), (60, 0));
+        assert!(wait <= Duration::from_secs(1), "{wait:?}");
         assert!(limiter.check("10.0.0.2".parse().unwrap()).unwrap().is_ok());
     }
 
     #[test]
     fn neighbours_in_a_v6_network_share_a_bucket() {
-        let limiter = limiter(1);
-        assert!(limiter.check("2001:db8::1".parse().unwrap()).unwrap().is_ok());
-        assert!(limiter.check("2001:db8::2".parse().unwrap()).unwrap().is_err());
-        assert!(limiter.check("2001:db8:0:1::1".parse().unwrap()).unwrap().is_ok());
-        assert!(limiter.check("::ffff:10.0.0.1".parse().unwrap()).unwrap().is_ok());
-        assert!(limiter.check("10.0.0.1".parse().unwrap()).unwrap().is_err());
+        let bucket = |address: &str| bucket_of(address.parse().unwrap());
+        assert_eq!(bucket("2001:db8::1"), bucket("2001:db8::2"));
+        assert_ne!(bucket("2001:db8::1"), bucket("2001:db8:0:1::1"));
+        assert_eq!(bucket("::ffff:10.0.0.1"), bucket("10.0.0.1"));
+        assert_ne!(bucket("10.0.0.1"), bucket("10.0.0.2"));
     }
 
     #[test]
-    fn zero_switches_it_off() {
-        assert!(limiter(0).check("10.0.0.1".parse().unwrap()).is_none());
-        let still = RateLimiter::new(&RateLimit { burst: 5, replenish: Duration::ZERO });
-        assert!(still.check("10.0.0.1".parse().unwrap()).is_none());
+    fn it_can_be_off_and_reloaded() {
+        let limiter = RateLimiter::new(settings(0, 5));
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        assert!(limiter.check(address).is_none());
+        limiter.reload(settings(1, 5));
+        assert_eq!(limiter.check(address).unwrap().unwrap().remaining, 4);
+        limiter.reload(settings(1, 5));
+        assert!(limiter.check(address).unwrap().unwrap().remaining <= 4, "an unchanged limit keeps its buckets");
+        limiter.reload(settings(1, 9));
+        assert_eq!(limiter.check(address).unwrap().unwrap().remaining, 8);
     }
 
     #[test]
     fn full_buckets_are_forgotten() {
-        let limiter = RateLimiter::new(&RateLimit { burst: 1, replenish: Duration::from_nanos(1) });
+        let limiter = RateLimiter::new(settings(1_000_000, 1));
         for n in 0..SWEEP_EVERY {
-            let address = IpAddr::from(n.to_be_bytes());
-            assert!(limiter.check(address).is_some());
+            assert!(limiter.check(IpAddr::from(n.to_be_bytes())).is_some());
         }
-        assert!(limiter.buckets.as_ref().unwrap().len() <= 2);
+        let kept = limiter.current.read().unwrap().buckets.as_ref().unwrap().len();
+        assert!(kept < SWEEP_EVERY as usize / 2, "{kept}");
     }
 }

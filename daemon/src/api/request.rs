@@ -19,7 +19,7 @@ pub const USERNAME_CHARS: usize = 128;
 /// Arguments of a program.
 const ARGS: usize = 128;
 /// Bytes of all arguments together; the sandbox takes 96 KiB of argv and environment.
-const ARGS_BYTES: usize = 32 * 1024;
+pub const ARGS_BYTES: usize = 32 * 1024;
 /// Further files of a program.
 const FILES: usize = 64;
 /// The longest time that may be asked for; the configured limit is nearly always less.

@@ -57,7 +57,7 @@ pub async fn health(State(state): State<Shared>) -> Response {
 
 /// `GET /test`
 pub async fn test(State(state): State<Shared>) -> Json<Value> {
-    Json(json!({ "message": "Server is working!", "port": state.settings.port }))
+    Json(json!({ "message": "Server is working!", "port": state.settings().port }))
 }
 
 /// `GET /metrics`

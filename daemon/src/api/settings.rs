@@ -1,8 +1,14 @@
-//! What the HTTP layer needs of the configuration: checked values, no parsing left.
+//! What the HTTP layer needs of the configuration.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::config::{Config, RateLimit, Reloadable, Secret};
+
+/// Bytes of a body that brings many inputs or files at once, when the ordinary bound is below.
+const LARGE_BODY_BYTES: usize = 1024 * 1024;
 
 /// Configuration of the HTTP layer.
 #[derive(Debug, Clone)]
@@ -11,11 +17,11 @@ pub struct Settings {
     pub port: u16,
     /// Origins that browsers may call from; `*` means any.
     pub allowed_origins: Vec<String>,
-    /// Proves an administrator; none switches the administrator's routes off.
-    pub admin_token: Option<String>,
+    /// Proves an administrator; none closes the administrator's routes.
+    pub admin_token: Option<Secret>,
     /// Bytes of a JSON body.
     pub body_bytes: usize,
-    /// Bytes of a JSON body where many inputs or files are sent at once: batch and Piston's execute.
+    /// Bytes of a JSON body where many inputs or files come at once: batch and Piston's execute.
     pub large_body_bytes: usize,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
@@ -27,18 +33,43 @@ pub struct Settings {
     pub rate_limit: RateLimit,
     /// Peers whose `X-Forwarded-For` is believed. Empty: the peer's own address counts, always.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether Piston's interface is served.
+    pub piston: bool,
 }
 
-/// Requests that one address (one /64 of IPv6) may make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Requests at once after a pause; 0 switches the limit off.
-    pub burst: u32,
-    /// How long it takes until one of them is given back.
-    pub replenish: Duration,
+impl Settings {
+    /// From the configuration, with the port that was really bound.
+    #[must_use]
+    pub fn new(config: &Config, port: u16) -> Self {
+        let server = &config.server;
+        Self {
+            port,
+            allowed_origins: server.allowed_origins.clone(),
+            admin_token: server.admin_token.clone(),
+            body_bytes: server.body_limit,
+            large_body_bytes: server.body_limit.max(LARGE_BODY_BYTES),
+            body_timeout: server.body_timeout,
+            trusted_proxies: Vec::new(),
+            piston: server.piston_api,
+            ..Self::default()
+        }
+        .reloaded(&config.reloadable)
+    }
+
+    /// With what SIGHUP may change.
+    #[must_use]
+    pub fn reloaded(self, reloadable: &Reloadable) -> Self {
+        Self {
+            code_chars: reloadable.limits.code_chars,
+            stdin_chars: reloadable.limits.stdin_chars,
+            rate_limit: reloadable.rate_limit,
+            ..self
+        }
+    }
 }
 
 impl Default for Settings {
+    /// As the configuration's own defaults.
     fn default() -> Self {
         Self {
             port: 4334,
@@ -49,19 +80,35 @@ impl Default for Settings {
                 .collect(),
             admin_token: None,
             body_bytes: 50 * 1024,
-            large_body_bytes: 1024 * 1024,
+            large_body_bytes: LARGE_BODY_BYTES,
             body_timeout: Duration::from_secs(10),
             code_chars: 10_000,
             stdin_chars: 1_000,
-            rate_limit: RateLimit::default(),
+            rate_limit: RateLimit {
+                requests_per_second: NonZeroU32::new(100),
+                burst: NonZeroU32::new(1000).unwrap_or(NonZeroU32::MAX),
+            },
             trusted_proxies: Vec::new(),
+            piston: true,
         }
     }
 }
 
-impl Default for RateLimit {
-    /// Thirty students behind one address, each with 100 requests at once, are no attack.
-    fn default() -> Self {
-        Self { burst: 3000, replenish: Duration::from_millis(10) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn the_defaults_are_the_configurations() {
+        let config = Config::parse("", &Environment::default()).unwrap();
+        let (own, configured) = (Settings::default(), Settings::new(&config, 4334));
+        assert_eq!(format!("{own:?}"), format!("{configured:?}"));
+    }
+
+    #[test]
+    fn the_token_is_not_shown() {
+        let settings = Settings { admin_token: Some(Secret::new("hunter2-hunter2-")), ..Settings::default() };
+        assert!(!format!("{settings:?}").contains("hunter2"));
     }
 }

@@ -12,14 +12,19 @@ use axum::http::{HeaderMap, StatusCode};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::health::Health;
 use super::runner::{Accepted, Runner};
 use super::settings::Settings;
-use super::{ApiState, router};
+use super::{AdvanceError, ApiState, Language, LiveRooms, Parts, router};
+use crate::config::{Config, Environment};
+use crate::history::{History, Options};
+use crate::ids::RoomId;
 use crate::ids::{CorrelationId, ExecutionId};
+use crate::jobs::batch::{BatchFinished, BatchRunner, BatchSubmission, CaseResult, CaseVerdict};
 use crate::jobs::execution::{Finished, Head, RunResult, Status, TextFile, Truncated};
 use crate::jobs::{QueueSnapshot, Refusal, Submission};
 
@@ -46,6 +51,7 @@ pub struct FakeRunner {
     pub seen: Mutex<Vec<Submission>>,
     pub cancelled: Mutex<Vec<String>>,
     pub queue: Mutex<QueueSnapshot>,
+    pub batches: Mutex<Vec<BatchSubmission>>,
     /// Tickets that are alive.
     pub waiting: Arc<AtomicUsize>,
 }
@@ -65,6 +71,7 @@ impl FakeRunner {
             seen: Mutex::default(),
             cancelled: Mutex::default(),
             queue: Mutex::default(),
+            batches: Mutex::default(),
             waiting: Arc::default(),
         })
     }
@@ -95,7 +102,8 @@ pub fn hi() -> RunResult {
     }
 }
 
-fn finished(submission: &Submission, result: RunResult) -> Arc<Finished> {
+/// The submission's end, at a fixed time.
+pub fn finished(submission: &Submission, result: RunResult) -> Arc<Finished> {
     let id = ExecutionId::new(ID).unwrap();
     let files = submission
         .files
@@ -163,10 +171,93 @@ impl Runner for FakeRunner {
     }
 }
 
-/// A router over fakes.
+/// Plays the script's result for each case; a case whose input is "bad" gets a wrong answer.
+impl BatchRunner for FakeRunner {
+    fn run_batch(&self, batch: BatchSubmission) -> BoxFuture<'_, Result<BatchFinished, Refusal>> {
+        self.batches.lock().unwrap().push(batch.clone());
+        let (replayed, result) = match self.script.lock().unwrap().clone() {
+            Script::Finish(result) => (false, result),
+            Script::Replay(result) => (true, result),
+            Script::Refuse(refusal) | Script::RefuseLater(refusal) => return async { Err(refusal) }.boxed(),
+            Script::Hang => return std::future::pending().boxed(),
+            Script::Panic => panic!("a bug in the runner"),
+        };
+        let case = |case: &crate::jobs::batch::Case| CaseResult {
+            verdict: if case.stdin == "bad" { CaseVerdict::WrongAnswer } else { CaseVerdict::Accepted },
+            stdout: result.stdout.clone(),
+            stderr: result.stderr.clone(),
+            exit_code: result.exit_code,
+            signal: result.signal.clone(),
+            limit: result.limit.clone(),
+            truncated: result.truncated,
+            cpu_time: result.cpu_time,
+            wall_time: result.wall_time,
+            memory: result.memory,
+        };
+        let results = batch.cases.iter().map(case).collect();
+        let whole = finished(&batch.submission, result);
+        let batch = BatchFinished {
+            head: whole.head.clone(),
+            completed_at: whole.completed_at,
+            status: whole.result.status,
+            error: whole.result.error.clone(),
+            execution_time: whole.result.execution_time,
+            queue_time: whole.result.queue_time,
+            compile: whole.result.compile.clone(),
+            results,
+            replayed,
+        };
+        async { Ok(batch) }.boxed()
+    }
+}
+
+/// One room, "live", at number 7.
+pub struct FakeRooms;
+
+impl LiveRooms for FakeRooms {
+    fn overview(&self) -> BoxFuture<'_, Value> {
+        async { json!({"activeRooms": 1}) }.boxed()
+    }
+
+    fn room<'a>(&'a self, room: &'a RoomId) -> BoxFuture<'a, Option<Value>> {
+        async move { (room.as_str() == "live").then(|| json!({"sequence": 7})) }.boxed()
+    }
+
+    fn force_advance<'a>(&'a self, room: &'a RoomId, to: u64) -> BoxFuture<'a, Result<Value, AdvanceError>> {
+        async move {
+            match (room.as_str(), to) {
+                ("live", 0..=7) => Err(AdvanceError::NotAhead(7)),
+                ("live", to) => Ok(json!({"sequence": to})),
+                _ => Err(AdvanceError::NoRoom),
+            }
+        }
+        .boxed()
+    }
+
+    fn cleanup(&self) -> BoxFuture<'_, usize> {
+        async { 3 }.boxed()
+    }
+}
+
+/// Two languages with the configuration's default limits.
+pub fn languages() -> Vec<Language> {
+    let limits = Config::parse("", &Environment::default()).unwrap().reloadable.limits.general;
+    let language = |name: &str, aliases: &[&str], version: &str| Language {
+        name: name.to_owned(),
+        aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
+        version: Some(version.to_owned()),
+        limits,
+    };
+    vec![language("python", &["py", "python3"], "3.11.2"), language("cpp", &["c++"], "12.2.0")]
+}
+
+/// A router over fakes, and over a real history in a directory of its own.
 pub struct Bench {
     pub runner: Arc<FakeRunner>,
+    pub history: History,
+    pub state: Arc<ApiState>,
     pub router: Router,
+    _directory: TempDir,
 }
 
 /// What came back.
@@ -204,14 +295,20 @@ impl Bench {
 
     pub fn with(script: Script, settings: Settings, health: Health) -> Self {
         let runner = FakeRunner::new(script);
-        let state = ApiState {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("history.db"), Options::default()).unwrap();
+        let state = ApiState::new(Parts {
             settings,
             runner: runner.clone(),
+            batches: runner.clone(),
+            history: history.clone(),
+            languages: Arc::new(languages),
+            rooms: Arc::new(FakeRooms),
             health,
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             started_at: Instant::now(),
-        };
-        Self { runner, router: router(Arc::new(state)) }
+        });
+        Self { runner, history, router: router(Arc::clone(&state)), state, _directory: directory }
     }
 
     pub async fn send(&self, request: Request) -> Answer {

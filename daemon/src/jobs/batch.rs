@@ -165,10 +165,7 @@ mod tests {
         assert_eq!(CaseVerdict::judge(Verdict::Ok, "1", Some("1")), CaseVerdict::Accepted);
         assert_eq!(CaseVerdict::judge(Verdict::Ok, "1", None), CaseVerdict::Accepted);
         assert_eq!(CaseVerdict::judge(Verdict::Ok, "2", Some("1")), CaseVerdict::WrongAnswer);
-        assert_eq!(
-            CaseVerdict::judge(Verdict::TimeLimitExceeded, "1", Some("1")),
-            CaseVerdict::TimeLimitExceeded
-        );
+        assert_eq!(CaseVerdict::judge(Verdict::TimeLimitExceeded, "1", Some("1")), CaseVerdict::TimeLimitExceeded);
         assert_eq!(CaseVerdict::judge(Verdict::NonzeroExitStatus, "1", Some("1")), CaseVerdict::RuntimeError);
         assert_eq!(serde_json::to_value(CaseVerdict::WrongAnswer).unwrap(), "wrong-answer");
     }
