@@ -1,11 +1,13 @@
-//! What the unprivileged daemon and the privileged spawner say to each other.
+//! The sandbox: what the unprivileged daemon and the privileged spawner say to each other, and the spawner's system calls.
 //!
-//! Plain data only: [`spec`] is what is asked for, [`outcome`] what came of it, [`wire`] the frames
-//! that carry both over one `SOCK_SEQPACKET` Unix socket.
+//! [`spec`] is what is asked for, [`outcome`] what came of it, [`wire`] the frames that carry both over one
+//! `SOCK_SEQPACKET` Unix socket, [`socket`] the sending and receiving of frames with descriptors. [`sys`] holds every
+//! unsafe block of the project.
 //!
 //! **Invariant.** Nothing here knows rooms, JSON, HTTP or an async runtime.
-#![forbid(unsafe_code)]
 
 pub mod outcome;
+pub mod socket;
 pub mod spec;
+pub mod sys;
 pub mod wire;

@@ -8,6 +8,8 @@
 
 pub mod batch;
 pub mod execution;
+pub mod idempotency;
+pub mod lock;
 pub mod observer;
 pub mod refusal;
 pub mod response;

@@ -1,0 +1,157 @@
+//! cgroup v1: one directory in each of four hierarchies (three where `cpu` and `cpuacct` are mounted together).
+//! See Documentation/admin-guide/cgroup-v1 of the kernel.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crankcase_sandbox::spec::StageLimits;
+use nix::errno::Errno;
+use nix::fcntl::Flock;
+use nix::unistd::Pid;
+
+use super::dir::{Dir, io};
+use super::{ParentLimits, SetupError, Usage, stale};
+
+/// The CPU controller's period; a short one keeps throttled programs responsive.
+const PERIOD_US: u64 = 100_000;
+
+/// The same place in each hierarchy.
+struct Places<T> {
+    memory: T,
+    pids: T,
+    cpu: T,
+    cpuacct: Option<T>,
+}
+
+impl<T> Places<T> {
+    fn all(&self) -> impl Iterator<Item = &T> {
+        [&self.memory, &self.pids, &self.cpu].into_iter().chain(&self.cpuacct)
+    }
+}
+
+/// This spawner's directories.
+pub struct Parent {
+    base: Places<Dir>,
+    instance: Places<Dir>,
+    name: String,
+    _lock: Flock<OwnedFd>,
+}
+
+/// A stage's directories.
+pub struct Leaf {
+    dirs: Places<Dir>,
+    name: String,
+}
+
+impl Parent {
+    pub fn set_up(
+        mounts: &HashMap<&'static str, PathBuf>,
+        base: Option<&str>,
+        limits: ParentLimits,
+    ) -> Result<Self, SetupError> {
+        let open = |controller: &'static str| -> Result<Dir, SetupError> {
+            let mount = mounts.get(controller).ok_or(SetupError::MissingController(controller))?;
+            make_path(mount, base.unwrap_or("crankcase"))
+        };
+        let apart = mounts.get("cpuacct") != mounts.get("cpu");
+        let base = Places {
+            memory: open("memory")?,
+            pids: open("pids")?,
+            cpu: open("cpu")?,
+            cpuacct: if apart { Some(open("cpuacct")?) } else { None },
+        };
+        base.all().for_each(stale::remove_dead_instances);
+        let name = stale::instance_name();
+        let instance = Places {
+            memory: base.memory.child(&name)?,
+            pids: base.pids.child(&name)?,
+            cpu: base.cpu.child(&name)?,
+            cpuacct: base.cpuacct.as_ref().map(|dir| dir.child(&name)).transpose()?,
+        };
+        let lock = instance.memory.lock().map_err(|errno| io("locking", instance.memory.path(), errno))?;
+        if instance.memory.has("memory.use_hierarchy") && instance.memory.number("memory.use_hierarchy") == Ok(0) {
+            instance.memory.set("memory.use_hierarchy", "1")?;
+        }
+        if let Some(bytes) = limits.memory {
+            instance.memory.set("memory.limit_in_bytes", &bytes.to_string())?;
+        }
+        // Shares count from 2, with 1024 for any other cgroup, where v2's weight has 100.
+        let shares = (limits.cpu_weight * 1024 / 100).clamp(2, 262_144);
+        instance.cpu.set("cpu.shares", &shares.to_string())?;
+        Ok(Self { base, instance, name, _lock: lock })
+    }
+
+    pub fn leaf(&self, name: &str) -> Result<Leaf, Errno> {
+        Ok(Leaf {
+            dirs: Places {
+                memory: self.instance.memory.new_child(name)?,
+                pids: self.instance.pids.new_child(name)?,
+                cpu: self.instance.cpu.new_child(name)?,
+                cpuacct: self.instance.cpuacct.as_ref().map(|dir| dir.new_child(name)).transpose()?,
+            },
+            name: name.to_owned(),
+        })
+    }
+
+    pub fn remove_leaf(&self, leaf: &Leaf) -> Result<(), Errno> {
+        self.instance.all().try_for_each(|dir| dir.remove_child(&leaf.name))
+    }
+
+    pub fn remove(&self) {
+        for (instance, base) in self.instance.all().zip(self.base.all()) {
+            stale::remove_tree(instance);
+            let _ = base.remove_child(&self.name);
+        }
+    }
+}
+
+/// Makes `relative` below `mount`, component by component.
+fn make_path(mount: &Path, relative: &str) -> Result<Dir, SetupError> {
+    relative
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != "..")
+        .try_fold(Dir::open(mount)?, |dir, part| dir.child(part))
+}
+
+impl Leaf {
+    pub fn attach(&self, pid: Pid) -> Result<(), Errno> {
+        self.dirs.all().try_for_each(|dir| dir.write_number("cgroup.procs", pid.as_raw().unsigned_abs().into()))
+    }
+
+    pub fn limit(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
+        let memory = &self.dirs.memory;
+        memory.write_number("memory.limit_in_bytes", limits.memory.get())?;
+        memory.write("memory.swappiness", "0")?;
+        match memory.write_number("memory.memsw.limit_in_bytes", limits.memory.get()) {
+            // Without swap accounting there is no such file, and swappiness 0 must do.
+            Ok(()) | Err(Errno::ENOENT | Errno::EOPNOTSUPP) => {}
+            Err(errno) => return Err(errno),
+        }
+        self.dirs.pids.write_number("pids.max", limits.pids.get() + extra_pids)?;
+        self.dirs.cpu.write_number("cpu.cfs_period_us", PERIOD_US)?;
+        self.dirs.cpu.write_number("cpu.cfs_quota_us", limits.cpu_quota.get() * PERIOD_US / 1000)
+    }
+
+    pub fn usage(&self) -> Result<Usage, Errno> {
+        let accounting = self.dirs.cpuacct.as_ref().unwrap_or(&self.dirs.cpu);
+        Ok(Usage {
+            cpu: Duration::from_nanos(accounting.number("cpuacct.usage")?),
+            oom_kills: self.dirs.memory.keyed("memory.oom_control", "oom_kill")?,
+            pids_refused: self.dirs.pids.keyed("pids.events", "max")?,
+        })
+    }
+
+    pub fn peak_memory(&self) -> Result<u64, Errno> {
+        self.dirs.memory.number("memory.max_usage_in_bytes")
+    }
+
+    pub fn processes(&self) -> Result<Vec<Pid>, Errno> {
+        self.dirs.memory.processes()
+    }
+
+    pub fn kill(&self) {
+        self.dirs.memory.kill_each(20);
+    }
+}

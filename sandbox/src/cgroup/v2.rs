@@ -1,0 +1,160 @@
+//! cgroup v2, see Documentation/admin-guide/cgroup-v2.rst of the kernel.
+//!
+//! Below the base lies `i<pid>/` with `spawner` (this process; a cgroup that hands controllers down may hold no process
+//! itself) and `jobs`, the parent of all stages.
+
+use std::fmt::Write as _;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use crankcase_sandbox::spec::StageLimits;
+use nix::errno::Errno;
+use nix::fcntl::Flock;
+use nix::unistd::Pid;
+
+use super::detect::{V2_CONTROLLERS, own_path};
+use super::dir::{Dir, io, keyed_number};
+use super::{ParentLimits, SetupError, Usage, stale};
+
+const PERIOD_US: u64 = 100_000;
+
+/// This spawner's directories.
+pub struct Parent {
+    base: Dir,
+    instance: Dir,
+    jobs: Dir,
+    name: String,
+    _lock: Flock<OwnedFd>,
+}
+
+/// A stage's directory.
+pub struct Leaf {
+    dir: Dir,
+    name: String,
+}
+
+impl Parent {
+    pub fn set_up(mount: &Path, base: Option<&str>, limits: ParentLimits) -> Result<Self, SetupError> {
+        let root = Dir::open(mount)?;
+        let delegated = base.is_none().then(|| delegated_path(mount)).flatten();
+        let relative = delegated.as_deref().or(base).unwrap_or("crankcase");
+        let mut dirs = vec![root];
+        for part in relative.split('/').filter(|part| !part.is_empty() && *part != "..") {
+            let next = dirs[dirs.len() - 1].child(part)?;
+            dirs.push(next);
+        }
+        let base = dirs.pop().ok_or(SetupError::MissingController("memory"))?;
+        stale::remove_dead_instances(&base);
+        let name = stale::instance_name();
+        let instance = base.child(&name)?;
+        let lock = instance.lock().map_err(|errno| io("locking", instance.path(), errno))?;
+        // First out of the way, then the controllers can be handed down.
+        let spawner = instance.child("spawner")?;
+        spawner.set("cgroup.procs", "0")?;
+        for ancestor in &dirs {
+            // Above a delegated cgroup this is systemd's business, and done.
+            let _ = hand_down(ancestor);
+        }
+        hand_down(&base)?;
+        hand_down(&instance)?;
+        let jobs = instance.child("jobs")?;
+        hand_down(&jobs)?;
+        if let Some(bytes) = limits.memory {
+            jobs.set("memory.max", &bytes.to_string())?;
+        }
+        match jobs.write("memory.swap.max", "0") {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(io("writing", &jobs.path().join("memory.swap.max"), errno)),
+        }
+        let weight = limits.cpu_weight.clamp(1, 10_000).to_string();
+        instance.set("cpu.weight", &weight)?;
+        jobs.set("cpu.weight", &weight)?;
+        Ok(Self { base, instance, jobs, name, _lock: lock })
+    }
+
+    pub fn leaf(&self, name: &str) -> Result<Leaf, Errno> {
+        Ok(Leaf { dir: self.jobs.new_child(name)?, name: name.to_owned() })
+    }
+
+    pub fn remove_leaf(&self, leaf: &Leaf) -> Result<(), Errno> {
+        self.jobs.remove_child(&leaf.name)
+    }
+
+    pub fn remove(&self) {
+        stale::remove_tree(&self.jobs);
+        let _ = self.instance.remove_child("jobs");
+        // This process sits in `spawner`; a delegated base is removed by its owner, any other by the next start.
+        let _ = self.base.write("cgroup.procs", "0");
+        let _ = self.instance.remove_child("spawner");
+        let _ = self.base.remove_child(&self.name);
+    }
+}
+
+/// The own cgroup, if nobody else is in it: then it was made for us (`Delegate=yes`).
+fn delegated_path(mount: &Path) -> Option<String> {
+    let path = own_path(None)?;
+    let text = std::fs::read_to_string(mount.join(path.trim_start_matches('/')).join("cgroup.procs")).ok()?;
+    let own = std::process::id().to_string();
+    (path != "/" && text.lines().all(|pid| pid == own)).then_some(path)
+}
+
+fn hand_down(dir: &Dir) -> Result<(), SetupError> {
+    let available = dir.read("cgroup.controllers").map_err(|errno| io("reading", dir.path(), errno))?;
+    for controller in V2_CONTROLLERS {
+        if !available.split_whitespace().any(|c| c == controller) {
+            return Err(SetupError::MissingController(controller));
+        }
+    }
+    dir.set("cgroup.subtree_control", "+memory +pids +cpu")
+}
+
+impl Leaf {
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    pub fn attach(&self, pid: Pid) -> Result<(), Errno> {
+        self.dir.write_number("cgroup.procs", pid.as_raw().unsigned_abs().into())
+    }
+
+    pub fn limit(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
+        self.dir.write_number("memory.max", limits.memory.get())?;
+        match self.dir.write("memory.swap.max", "0") {
+            // A kernel without swap has no such file.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        self.dir.write("memory.oom.group", "1")?;
+        self.dir.write_number("pids.max", limits.pids.get() + extra_pids)?;
+        let mut bandwidth = String::with_capacity(32);
+        let _ = write!(bandwidth, "{} {PERIOD_US}", limits.cpu_quota.get() * PERIOD_US / 1000);
+        self.dir.write("cpu.max", &bandwidth)
+    }
+
+    pub fn usage(&self) -> Result<Usage, Errno> {
+        Ok(Usage {
+            cpu: Duration::from_micros(keyed_number(&self.dir.read("cpu.stat")?, "usage_usec")),
+            oom_kills: self.dir.keyed("memory.events", "oom_kill")?,
+            pids_refused: self.dir.keyed("pids.events", "max")?,
+        })
+    }
+
+    pub fn peak_memory(&self) -> Result<u64, Errno> {
+        match self.dir.number("memory.peak") {
+            // Before 5.19 there is no peak; what it holds now is the best that can be said.
+            Err(Errno::ENOENT) => self.dir.number("memory.current"),
+            other => other,
+        }
+    }
+
+    pub fn processes(&self) -> Result<Vec<Pid>, Errno> {
+        self.dir.processes()
+    }
+
+    pub fn kill(&self) {
+        if self.dir.write("cgroup.kill", "1").is_err() {
+            self.dir.kill_each(20);
+        }
+    }
+}

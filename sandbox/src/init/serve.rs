@@ -1,0 +1,155 @@
+//! init's loop: requests from the spawner, deaths of processes.
+
+use std::ffi::CString;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use crankcase_sandbox::outcome::{SandboxError, Step};
+use crankcase_sandbox::socket::receive_frame;
+use crankcase_sandbox::spec::StageCommand;
+use crankcase_sandbox::wire::{FRAME_BYTES_MAX, PACK_BYTES_MAX, Request};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::statvfs::statvfs;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::payload::Payload;
+use super::{At as _, Report, files, tell};
+use crankcase_sandbox::sys;
+
+/// Descriptors that come with a `Load`: go, stdin, stdout, stderr.
+const LOAD_FDS: usize = 4;
+
+struct Init {
+    control: OwnedFd,
+    payload: Option<Pid>,
+    frame: Vec<u8>,
+}
+
+pub fn serve(control: OwnedFd) -> ! {
+    let mut init = Init { control, payload: None, frame: vec![0; FRAME_BYTES_MAX] };
+    // Whatever ends this loop, the spawner is gone or lost trust: init ends, and with it everything in the sandbox.
+    let _ = init.run();
+    sys::exit(0)
+}
+
+impl Init {
+    fn run(&mut self) -> Result<(), Errno> {
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGCHLD);
+        signals.thread_block()?;
+        let children = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        loop {
+            let mut fds = [
+                PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
+                PollFd::new(children.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            let [requests, deaths] = fds.map(|fd| fd.any().unwrap_or(true));
+            if deaths {
+                while children.read_signal()?.is_some() {}
+                self.reap()?;
+            }
+            if requests && let Err(error) = self.request()? {
+                tell(&self.control, Report::Failed(error))?;
+            }
+        }
+    }
+
+    /// The outer error ends init, the inner one is reported.
+    fn request(&mut self) -> Result<Result<(), SandboxError>, Errno> {
+        let received = match receive_frame(&self.control, &mut self.frame) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Ok(())),
+            other => other?,
+        };
+        if received.length == 0 || received.truncated {
+            return Err(Errno::ENOTCONN);
+        }
+        let request = Request::decode(&self.frame[..received.length]).map_err(|_| Errno::EBADMSG)?;
+        Ok(match (request, <[OwnedFd; 1]>::try_from(received.fds)) {
+            (Request::Write { .. }, Ok([pack])) => self.write(pack),
+            (Request::Load { command, limits, .. }, Err(fds)) => {
+                let stdio = <[OwnedFd; LOAD_FDS]>::try_from(fds).map_err(|_| Errno::EBADMSG)?;
+                self.load(&command, stdio, |image, fds| Payload::new(image, fds, &limits))
+            }
+            _ => return Err(Errno::EBADMSG),
+        })
+    }
+
+    fn write(&self, pack: OwnedFd) -> Result<(), SandboxError> {
+        let mut bytes = Vec::new();
+        let error = |errno: i32| SandboxError { step: Step::WriteFile, errno };
+        std::fs::File::from(pack)
+            .take(PACK_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| error(e.raw_os_error().unwrap_or(0)))?;
+        files::write_all(&bytes).at(Step::WriteFile)?;
+        tell(&self.control, Report::Written).at(Step::Protocol)
+    }
+
+    fn load(
+        &mut self,
+        command: &StageCommand,
+        fds: [OwnedFd; LOAD_FDS],
+        payload: impl FnOnce(sys::ExecImage, [OwnedFd; LOAD_FDS]) -> Payload,
+    ) -> Result<(), SandboxError> {
+        let text = |s: &str| CString::new(s).map_err(|_| SandboxError { step: Step::Exec, errno: 0 });
+        let argv = command.argv.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?;
+        let env = command.env.iter().map(|(k, v)| text(&format!("{k}={v}"))).collect::<Result<_, _>>()?;
+        let image = sys::ExecImage::new(argv, env).ok_or(SandboxError { step: Step::Exec, errno: 0 })?;
+        let payload = payload(image, fds);
+        match sys::fork().at(Step::Fork)? {
+            None => payload.run(),
+            Some(pid) => self.payload = Some(pid),
+        }
+        tell(&self.control, Report::Forked).at(Step::Protocol)
+    }
+
+    /// Takes in the dead; when the payload is among them, everything else follows it at once.
+    fn reap(&mut self) -> Result<(), Errno> {
+        let mut ended = None;
+        loop {
+            let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => break,
+                other => other?,
+            };
+            if let Some((exited, status)) = self.payload_status(status) {
+                ended = Some((exited, status));
+            }
+        }
+        let Some((exited, status)) = ended else { return Ok(()) };
+        self.payload = None;
+        // One signal to all, under the kernel's process-table lock: no fork escapes it.
+        match kill(Pid::from_raw(-1), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno),
+        }
+        while waitpid(None, None).is_ok() {}
+        tell(&self.control, Report::Ended { exited, status, box_full: is_full() })
+    }
+
+    fn payload_status(&self, status: WaitStatus) -> Option<(bool, u8)> {
+        match status {
+            WaitStatus::Exited(pid, code) if Some(pid) == self.payload => {
+                Some((true, u8::try_from(code).unwrap_or(255)))
+            }
+            WaitStatus::Signaled(pid, signal, _) if Some(pid) == self.payload => {
+                Some((false, u8::try_from(signal as i32).unwrap_or(0)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a place that programs write to has no block or no inode left.
+fn is_full() -> bool {
+    [c"/box", c"/tmp", c"/dev/shm"]
+        .into_iter()
+        .any(|path| statvfs(path).is_ok_and(|fs| fs.blocks_free() == 0 || fs.files_free() == 0))
+}

@@ -1,0 +1,223 @@
+//! The root that every sandbox starts from: built once, read-only, in a mount namespace that only the spawner has.
+//!
+//! The spawner pivots into a small tmpfs that holds nothing but `/root` (the template) and mount points. From then on it
+//! has no path to the host's files; a sandbox is cloned from it and pivots on into `/root`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::{chdir, pivot_root};
+use thiserror::Error;
+
+/// Where the template lies once the spawner has pivoted.
+pub const TEMPLATE: &std::ffi::CStr = c"/root";
+
+/// The user and group name of the sandbox's uid and gid.
+pub const USER_NAME: &str = "runner";
+/// The uid and gid inside; outside each live sandbox has its own.
+pub const INNER_ID: u32 = 1000;
+
+/// The template could not be built.
+#[derive(Debug, Error)]
+#[error("building the sandbox's root: {action} {path}: {errno}")]
+pub struct RootError {
+    action: &'static str,
+    path: PathBuf,
+    errno: Errno,
+}
+
+/// Directories of the host that make a root; on a merged-/usr host all but the first are links into it.
+const SYSTEM: [&str; 6] = ["usr", "bin", "sbin", "lib", "lib32", "lib64"];
+
+/// Host files below `/etc` that dynamic linkers and alternatives need; absent ones are left out.
+const ETC: [&str; 5] =
+    ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime"];
+
+/// Device nodes: name, major, minor.
+const DEVICES: [(&str, u64, u64); 5] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
+
+/// Leaves the host's mounts behind.
+///
+/// `read_only` are further host paths to show at the same place; ones that do not exist are left out.
+///
+/// # Errors
+/// [`RootError`], with the path and the kernel's errno.
+pub fn enter(read_only: &[PathBuf], hostname: &str) -> Result<(), RootError> {
+    let here = Path::new("/");
+    unshare(CloneFlags::CLONE_NEWNS).map_err(at("unsharing mounts of", here))?;
+    set_propagation(here, MsFlags::MS_PRIVATE)?;
+    // Any directory will do as a mount point: nobody else sees this mount.
+    let base = Path::new("/tmp");
+    tmpfs(base, "size=4m,mode=755")?;
+    let root = base.join("root");
+    directory(&root)?;
+    tmpfs(&root, "size=4m,mode=755")?;
+    for name in SYSTEM {
+        system_directory(&root, name)?;
+    }
+    for name in ["box", "tmp", "proc", "dev", "etc", "opt", "run", "var", "var/tmp"] {
+        directory(&root.join(name))?;
+    }
+    devices(&root.join("dev"))?;
+    synthetic_etc(&root.join("etc"), hostname)?;
+    for path in ETC.iter().map(Path::new).chain(read_only.iter().map(PathBuf::as_path)) {
+        if is_plain_absolute(path) && path.exists() && !path.starts_with("/usr") {
+            show(&root, path)?;
+        }
+    }
+    remount(&root, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
+
+    directory(&base.join("old"))?;
+    chdir(base).map_err(at("entering", base))?;
+    pivot_root(".", "old").map_err(at("pivoting into", base))?;
+    chdir("/").map_err(at("entering", here))?;
+    umount2("/old", MntFlags::MNT_DETACH).map_err(at("detaching", Path::new("/old")))?;
+    let _ = fs::remove_dir("/old");
+    remount(here, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
+}
+
+/// A link stays a link (merged /usr), a directory is bound read-only.
+fn system_directory(root: &Path, name: &str) -> Result<(), RootError> {
+    let host = Path::new("/").join(name);
+    let target = root.join(name);
+    match fs::symlink_metadata(&host) {
+        Ok(found) if found.is_symlink() => {
+            let link = fs::read_link(&host).map_err(io_at("reading", &host))?;
+            symlink(link, &target).map_err(io_at("linking", &target))
+        }
+        Ok(_) => show(root, &host),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Binds a host path read-only at the same place of the root. A link is followed: it is the administrator's.
+fn show(root: &Path, path: &Path) -> Result<(), RootError> {
+    let target = root.join(path.strip_prefix("/").unwrap_or(path));
+    if target.exists() {
+        return Ok(());
+    }
+    let parent = target.parent().unwrap_or(root);
+    fs::create_dir_all(parent).map_err(io_at("making", parent))?;
+    if path.is_dir() {
+        directory(&target)?;
+    } else {
+        fs::write(&target, "").map_err(io_at("making", &target))?;
+    }
+    let none = None::<&str>;
+    mount(Some(path), &target, none, MsFlags::MS_BIND | MsFlags::MS_REC, none).map_err(at("binding", path))?;
+    // Submounts of the host keep their own flags in a plain remount, so each is set by itself.
+    for mounted in mounts_below(&target)? {
+        remount(&mounted, MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
+    }
+    Ok(())
+}
+
+fn mounts_below(target: &Path) -> Result<Vec<PathBuf>, RootError> {
+    let table = Path::new("/proc/self/mountinfo");
+    let text = fs::read_to_string(table).map_err(io_at("reading", table))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|escaped| PathBuf::from(escaped.replace("\\040", " ")))
+        .filter(|mounted| mounted.starts_with(target))
+        .collect())
+}
+
+fn devices(dev: &Path) -> Result<(), RootError> {
+    let none = None::<&str>;
+    mount(Some("tmpfs"), dev, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, Some("size=64k,mode=755"))
+        .map_err(at("mounting", dev))?;
+    for (name, major, minor) in DEVICES {
+        let node = dev.join(name);
+        let mode = Mode::from_bits_truncate(0o666);
+        mknod(&node, SFlag::S_IFCHR, mode, makedev(major, minor)).map_err(at("making", &node))?;
+        fs::set_permissions(&node, fs::Permissions::from_mode(0o666)).map_err(io_at("making", &node))?;
+    }
+    let links = [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")];
+    for (name, target) in links.into_iter().chain([("stderr", "/proc/self/fd/2")]) {
+        symlink(target, dev.join(name)).map_err(io_at("linking", dev))?;
+    }
+    directory(&dev.join("shm"))?;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount(none, dev, none, flags, none).map_err(at("remounting", dev))
+}
+
+fn synthetic_etc(etc: &Path, hostname: &str) -> Result<(), RootError> {
+    let files = [
+        (
+            "passwd",
+            format!(
+                "root:x:0:0:root:/root:/usr/sbin/nologin\n{USER_NAME}:x:{INNER_ID}:{INNER_ID}::/tmp:/bin/sh\n\
+                 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+            ),
+        ),
+        ("group", format!("root:x:0:\n{USER_NAME}:x:{INNER_ID}:\nnogroup:x:65534:\n")),
+        ("hosts", format!("127.0.0.1 localhost {hostname}\n::1 localhost\n")),
+        ("hostname", format!("{hostname}\n")),
+        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n".to_owned()),
+        ("resolv.conf", String::new()),
+        ("timezone", "Etc/UTC\n".to_owned()),
+    ];
+    for (name, content) in files {
+        let path = etc.join(name);
+        fs::write(&path, content).map_err(io_at("writing", &path))?;
+    }
+    Ok(())
+}
+
+/// Absolute, without `.` or `..`, and more than `/`.
+pub fn is_plain_absolute(path: &Path) -> bool {
+    let mut components = path.components();
+    components.next() == Some(Component::RootDir)
+        && path.parent().is_some()
+        && components.all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn tmpfs(target: &Path, options: &str) -> Result<(), RootError> {
+    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
+        .map_err(at("mounting", target))
+}
+
+fn set_propagation(target: &Path, flag: MsFlags) -> Result<(), RootError> {
+    let none = None::<&str>;
+    mount(none, target, none, MsFlags::MS_REC | flag, none).map_err(at("making private", target))
+}
+
+fn remount(target: &Path, flags: MsFlags) -> Result<(), RootError> {
+    let none = None::<&str>;
+    mount(none, target, none, MsFlags::MS_REMOUNT | flags, none).map_err(at("remounting", target))
+}
+
+fn directory(path: &Path) -> Result<(), RootError> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(io_at("making", path)(error)),
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(io_at("making", path)),
+    }
+}
+
+fn at<'a>(action: &'static str, path: &'a Path) -> impl Fn(Errno) -> RootError + 'a {
+    move |errno| RootError { action, path: path.to_owned(), errno }
+}
+
+fn io_at<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> RootError + 'a {
+    move |error| RootError { action, path: path.to_owned(), errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_absolute_paths_are_shown() {
+        assert!(is_plain_absolute(Path::new("/etc/php")));
+        for bad in ["/", "etc", "/a/../etc", ""] {
+            assert!(!is_plain_absolute(Path::new(bad)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Making a sandbox: its cgroup and its init. The rest is init's own work.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+
+use crankcase_sandbox::outcome::{SandboxError, Step};
+use crankcase_sandbox::spec::SandboxSpec;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::libc;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, write};
+
+use super::Shared;
+use super::epoll::{Poll, Token};
+use crate::cgroup::Leaf;
+use crate::init::{self, MAPPED, Plan};
+use crate::root::INNER_ID;
+use crankcase_sandbox::sys::{self, Cloned};
+
+/// Everything but the user namespace, which init enters last.
+const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP) as u64;
+
+/// A sandbox whose init is on its way.
+pub struct Made {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    pub control: OwnedFd,
+    pub leaf: Leaf,
+    pub slot: u32,
+}
+
+pub fn make(shared: &Shared, poll: &Poll, key: u32, slot: u32, spec: &SandboxSpec) -> Result<Made, SandboxError> {
+    let fail = |step| move |errno: Errno| SandboxError { step, errno: errno as i32 };
+    let settings = &shared.settings;
+    let host_id = settings.uid_base + slot;
+    let plan = Plan::new(spec, host_id, &settings.hostname, shared.landlock_abi, &shared.filters)
+        .ok_or(SandboxError { step: Step::MountBox, errno: 0 })?;
+    let (control, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(fail(Step::Protocol))?;
+    let leaf = shared.cgroups.leaf(&format!("s{key}")).map_err(fail(Step::Cgroup))?;
+    let (pid, pidfd) = match sys::clone3(NAMESPACES, leaf.clone_into()) {
+        Ok(Cloned::Child) => init::run(&plan, theirs),
+        Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
+        Err(errno) => {
+            let _ = shared.cgroups.remove_leaf(&leaf);
+            return Err(fail(Step::Clone)(errno));
+        }
+    };
+    drop(theirs);
+    let made = Made { pid, pidfd, control, leaf, slot };
+    let attached = if made.leaf.clone_into().is_none() { made.leaf.attach(pid) } else { Ok(()) };
+    let watched = attached
+        .map_err(fail(Step::Attach))
+        .and_then(|()| poll.add(made.control.as_fd(), Token::Control(key)).map_err(fail(Step::Protocol)))
+        .and_then(|()| poll.add(made.pidfd.as_fd(), Token::Init(key)).map_err(fail(Step::Protocol)));
+    if let Err(error) = watched {
+        sys::pidfd_kill(made.pidfd.as_fd());
+        let _ = nix::sys::wait::waitpid(pid, None);
+        let _ = shared.cgroups.remove_leaf(&made.leaf);
+        return Err(error);
+    }
+    Ok(made)
+}
+
+/// Maps the one inner uid and gid to the sandbox's own on the host, and tells init.
+pub fn map_ids(shared: &Shared, made: &Made) -> Result<(), SandboxError> {
+    let fail = |errno: Errno| SandboxError { step: Step::IdMap, errno: errno as i32 };
+    let host_id = shared.settings.uid_base + made.slot;
+    let map = format!("{INNER_ID} {host_id} 1");
+    for (file, content) in [("uid_map", map.as_str()), ("setgroups", "deny"), ("gid_map", map.as_str())] {
+        let path = format!("{}/{file}", made.pid);
+        let fd =
+            openat(&shared.proc, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
+        write(&fd, content.as_bytes()).map_err(fail)?;
+    }
+    send(made.control.as_raw_fd(), &[MAPPED], MsgFlags::MSG_NOSIGNAL).map(drop).map_err(fail)
+}
