@@ -4,6 +4,8 @@ use crankcase_sandbox::spec::{
     CpuQuota, CpuTime, MemoryMax, PidsMax, SandboxSpec, StageLimits, TmpfsInodes, TmpfsSize, WallTime,
 };
 
+use crankcase_runtimes::{ManifestLimits, StageOverrides};
+
 use super::convert::FromChecked;
 use super::kind::Checked;
 use super::limits::Resolved;
@@ -122,6 +124,36 @@ impl StageSet {
             open_files: take(get("open-files")),
             file_size: take(get("file-size")),
             stack: take(get("stack")),
+        }
+    }
+}
+
+/// The manifest's loader has checked the same bounds: a value beyond them, which there is none of, is left out.
+impl From<&ManifestLimits> for LimitSet {
+    fn from(manifest: &ManifestLimits) -> Self {
+        Self {
+            compile: StageSet::from(&manifest.compile),
+            run: StageSet::from(&manifest.run),
+            box_size: manifest.box_size.and_then(|v| TmpfsSize::new(v).ok()),
+            box_inodes: manifest.box_inodes.and_then(|v| TmpfsInodes::new(v).ok()),
+            tmp_size: manifest.tmp_size.and_then(|v| TmpfsSize::new(v).ok()),
+            output_bytes: None,
+            output_chars: None,
+        }
+    }
+}
+
+impl From<&StageOverrides> for StageSet {
+    fn from(manifest: &StageOverrides) -> Self {
+        Self {
+            memory: manifest.memory.and_then(|v| MemoryMax::new(v).ok()),
+            processes: manifest.processes.and_then(|v| PidsMax::new(v).ok()),
+            cpus: manifest.cpu_quota.and_then(|v| CpuQuota::new(v).ok()),
+            wall_time: manifest.wall_ms.and_then(|v| WallTime::new(v).ok()),
+            cpu_time: manifest.cpu_ms.and_then(|v| CpuTime::new(v).ok()),
+            open_files: manifest.open_files,
+            file_size: manifest.file_size,
+            stack: manifest.stack,
         }
     }
 }

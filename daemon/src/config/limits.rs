@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use crankcase_runtimes::Runtime;
 use crankcase_sandbox::spec::{CpuTime, MemoryMax, SandboxSpec, StageLimits, WallTime};
 use thiserror::Error;
 
@@ -118,31 +119,12 @@ impl Lowered {
     }
 }
 
-/// The limits of one execution.
+/// The limits of one execution of a language.
 ///
 /// # Errors
 /// [`LimitError`] for the first override that is above the configured limit or below what the sandbox allows.
-pub fn resolve(
-    limits: &Limits,
-    language: &str,
-    manifest: &LimitSet,
-    overrides: &LimitOverrides,
-) -> Result<Resolved, LimitError> {
-    let mut resolved = limits.of_language(language, manifest);
-
-    let run = &mut resolved.run;
-    let wall = lower(Lowered::RunWall, overrides.run_wall_ms, run.wall.get(), WallTime::MIN)?;
-    let cpu = lower(Lowered::RunCpu, overrides.run_cpu_ms, run.cpu.get(), CpuTime::MIN)?;
-    let memory = lower(Lowered::RunMemory, overrides.run_memory_bytes, run.memory.get(), MemoryMax::MIN)?;
-    lowered(run, wall, cpu, memory);
-
-    let compile = &mut resolved.compile;
-    let wall = lower(Lowered::CompileWall, overrides.compile_wall_ms, compile.wall.get(), WallTime::MIN)?;
-    let cpu = lower(Lowered::CompileCpu, overrides.compile_cpu_ms, compile.cpu.get(), CpuTime::MIN)?;
-    let memory = lower(Lowered::CompileMemory, overrides.compile_memory_bytes, compile.memory.get(), MemoryMax::MIN)?;
-    lowered(compile, wall, cpu, memory);
-
-    Ok(resolved)
+pub fn resolve(limits: &Limits, runtime: &Runtime, overrides: &LimitOverrides) -> Result<Resolved, LimitError> {
+    limits.resolve(&runtime.name, &LimitSet::from(&runtime.limits), overrides)
 }
 
 fn lower(limit: Lowered, asked: Option<u64>, max: u64, min: u64) -> Result<u64, LimitError> {
@@ -170,6 +152,34 @@ impl Limits {
             own.apply(&mut resolved);
         }
         resolved
+    }
+
+    /// The limits of an execution: those of the language, lowered as the request asks.
+    ///
+    /// # Errors
+    /// As [`resolve`].
+    pub fn resolve(
+        &self,
+        language: &str,
+        manifest: &LimitSet,
+        overrides: &LimitOverrides,
+    ) -> Result<Resolved, LimitError> {
+        let mut resolved = self.of_language(language, manifest);
+
+        let run = &mut resolved.run;
+        let wall = lower(Lowered::RunWall, overrides.run_wall_ms, run.wall.get(), WallTime::MIN)?;
+        let cpu = lower(Lowered::RunCpu, overrides.run_cpu_ms, run.cpu.get(), CpuTime::MIN)?;
+        let memory = lower(Lowered::RunMemory, overrides.run_memory_bytes, run.memory.get(), MemoryMax::MIN)?;
+        lowered(run, wall, cpu, memory);
+
+        let compile = &mut resolved.compile;
+        let wall = lower(Lowered::CompileWall, overrides.compile_wall_ms, compile.wall.get(), WallTime::MIN)?;
+        let cpu = lower(Lowered::CompileCpu, overrides.compile_cpu_ms, compile.cpu.get(), CpuTime::MIN)?;
+        let memory =
+            lower(Lowered::CompileMemory, overrides.compile_memory_bytes, compile.memory.get(), MemoryMax::MIN)?;
+        lowered(compile, wall, cpu, memory);
+
+        Ok(resolved)
     }
 
     pub(super) fn read(reader: &mut Reader) -> Self {

@@ -106,15 +106,15 @@ impl Config {
     ///
     /// # Errors
     /// Every name that is none of them.
-    pub fn check_languages<'a>(&self, known: impl Iterator<Item = &'a str> + Clone) -> Result<(), ConfigErrors> {
+    pub fn check_languages(&self, known: &[&str]) -> Result<(), ConfigErrors> {
         let of_limits =
             self.reloadable.limits.languages.keys().map(|language| (format!("limits.{language}"), language));
         let enabled = self.runtimes.enabled.iter().flatten().map(|language| ("runtimes.enabled".to_owned(), language));
         let errors: Vec<ConfigError> = of_limits
             .chain(enabled)
-            .filter(|(_, language)| !known.clone().any(|name| name == *language))
+            .filter(|(_, language)| !known.contains(&language.as_str()))
             .map(|(key, language)| {
-                let hint = suggest::suggest(language, known.clone())
+                let hint = suggest::suggest(language, known.iter().copied())
                     .map_or_else(String::new, |name| format!(", did you mean {name}?"));
                 ConfigError::new(key, format!("there is no language {language:?}{hint}"))
             })

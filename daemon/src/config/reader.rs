@@ -44,7 +44,10 @@ impl Reader {
             if find(&name).is_some() {
                 self.values.insert(name, value);
             } else if !SECTIONS.iter().any(|section| section.name == name) || name.is_empty() {
-                self.unknown(&name, &name);
+                match value {
+                    Value::Table(_) => self.unknown_section(name),
+                    _ => self.unknown(&name, &name),
+                }
             } else if let Value::Table(section) = value {
                 self.sort_section(&name, section);
             } else {
@@ -182,6 +185,14 @@ impl Reader {
             None => "no such key".to_owned(),
         };
         self.error(shown, message);
+    }
+
+    fn unknown_section(&mut self, name: String) {
+        let message = match suggest(&name, SECTIONS.iter().map(|section| section.name)) {
+            Some(close) => format!("no such section, did you mean {close}?"),
+            None => "no such section".to_owned(),
+        };
+        self.error(name, message);
     }
 
     /// All that was wrong.

@@ -289,6 +289,12 @@ impl Runtimes {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self { directories: reader.get("runtimes.directories"), enabled: reader.get("runtimes.enabled") }
     }
+
+    /// Whether a language, by its name, is among those to offer.
+    #[must_use]
+    pub fn offers(&self, language: &str) -> bool {
+        self.enabled.as_ref().is_none_or(|names| names.iter().any(|name| name == language))
+    }
 }
 
 impl Sandbox {

