@@ -20,8 +20,6 @@ const STATEMENTS: usize = 64;
 const READER_CACHE: i64 = -4 * 1024;
 /// Of the writer: the inner pages of every index at some millions of rows.
 const WRITER_CACHE: i64 = -32 * 1024;
-/// The log is cut to this many bytes when it starts again.
-pub(super) const WAL_BYTES: i64 = 64 << 20;
 
 /// Takes the lock that keeps a second daemon out.
 pub(super) fn lock(path: &Path) -> Result<File, HistoryError> {
@@ -50,6 +48,7 @@ pub(super) fn writer(path: &Path, options: &Options) -> Result<Connection, Histo
     // Closed before SQLite opens it: closing any descriptor of the file would drop this process's locks on it.
     let bytes = private(path)?.metadata().map_err(|error| HistoryError::open(path, &error))?.len();
     let mut connection = open(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE)?;
+    let version = schema::version(&connection, path)?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
         let mode: String = row.get(0)?;
@@ -65,14 +64,15 @@ pub(super) fn writer(path: &Path, options: &Options) -> Result<Connection, Histo
     )?;
     // The checkpointer's work, off the writer's way.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    let log_bytes = i64::try_from(options.max_log_bytes / 4).unwrap_or(i64::MAX);
+    connection.pragma_update(None, "journal_size_limit", log_bytes)?;
     if bytes <= options.check_up_to_bytes {
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
             return Err(HistoryError::Corrupt(verdict));
         }
     }
-    schema::migrate(&mut connection, path)?;
+    schema::migrate(&mut connection, version)?;
     Ok(connection)
 }
 

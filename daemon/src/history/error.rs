@@ -67,6 +67,20 @@ impl HistoryError {
         matches!(self, Self::Full(_) | Self::Locked(_) | Self::Corrupt(_) | Self::Io(_))
     }
 
+    /// Names the file, where it is not named yet.
+    #[must_use]
+    pub(super) fn at(self, path: &Path) -> Self {
+        let named = |text: String| format!("{}: {text}", path.display());
+        match self {
+            Self::Full(text) => Self::Full(named(text)),
+            Self::Locked(text) => Self::Locked(named(text)),
+            Self::Corrupt(text) => Self::Corrupt(named(text)),
+            Self::Io(text) => Self::Io(named(text)),
+            Self::Statement(text) => Self::Statement(named(text)),
+            named => named,
+        }
+    }
+
     pub(super) fn open(path: &Path, error: &std::io::Error) -> Self {
         Self::Open { path: path.to_owned(), reason: error.to_string() }
     }

@@ -115,13 +115,15 @@ fn update(connection: &Connection, finished: &Finished) -> rusqlite::Result<usiz
     })
 }
 
+pub(super) const INTERRUPT: &str = "
+    UPDATE executions SET status = ?2, success = 0, error = ?3, output = 'No output', stdout = '', stderr = '',
+        execution_time = 0, completed_at = ?1, updated_at = ?1
+    WHERE completed_at IS NULL";
+
 /// Closes what an earlier daemon left queued or running; gives how many there were. Their time is zero: nobody
 /// measured it, and the time the daemon was down is not the program's.
 pub(super) fn close_interrupted(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
-    let sql = "UPDATE executions SET status = ?2, success = 0, error = ?3, output = 'No output', stdout = '',
-                   stderr = '', execution_time = 0, completed_at = ?1, updated_at = ?1
-               WHERE completed_at IS NULL";
-    connection.execute(sql, params![now, Status::Failed.name(), INTERRUPTED])
+    connection.execute(INTERRUPT, params![now, Status::Failed.name(), INTERRUPTED])
 }
 
 /// NULL for none, which most executions have.

@@ -49,7 +49,7 @@ use readers::Readers;
 pub use record::{Bulk, Metadata, Record};
 pub use rooms::{NEW_ROOM_CODE, NEW_ROOM_LANGUAGE, StoredRoom};
 pub use timestamp::Timestamp;
-pub use writer::Fault;
+pub use writer::{Activity, Fault};
 use writer::{Awaited, Detached, Health, Request, Write, Writer};
 
 /// The handle that everybody shares; cheap to clone. The last one dropped ends the threads and closes the file,
@@ -66,6 +66,7 @@ struct Inner {
     permits: Arc<Semaphore>,
     readers: Readers,
     health: Health,
+    activity: Arc<Activity>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -77,6 +78,10 @@ impl History {
     /// # Errors
     /// [`HistoryError`], which names the file, or what is wrong within.
     pub fn open(path: &Path, options: Options) -> Result<Self, HistoryError> {
+        Self::open_file(path, options).map_err(|error| error.at(path))
+    }
+
+    fn open_file(path: &Path, options: Options) -> Result<Self, HistoryError> {
         let lock = connect::lock(path)?;
         let connection = connect::writer(path, &options)?;
         let interrupted = executions::close_interrupted(&connection, Timestamp::now())?;
@@ -86,7 +91,15 @@ impl History {
         let checkpointer = Checkpointer::start(path, &options)?;
         let (sender, requests) = channel();
         let health = Health::default();
-        let writer = Writer { checkpointer, connection, health: health.clone(), requests, lock };
+        let activity = Arc::new(Activity::default());
+        let writer = Writer {
+            checkpointer,
+            connection,
+            health: health.clone(),
+            activity: Arc::clone(&activity),
+            requests,
+            lock,
+        };
         let thread = std::thread::Builder::new()
             .name("history-write".into())
             .spawn(move || writer.run())
@@ -100,6 +113,7 @@ impl History {
                 options,
                 requests: sender,
                 health,
+                activity,
                 thread: Mutex::new(Some(thread)),
             }),
         })
@@ -123,6 +137,12 @@ impl History {
     pub fn pending_writes(&self) -> usize {
         let all = self.inner.options.max_pending_writes.clamp(1, Semaphore::MAX_PERMITS);
         all.saturating_sub(self.inner.permits.available_permits())
+    }
+
+    /// Counters since the file was opened.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.inner.activity
     }
 
     /// Waits until everything queued before is committed (or has failed, and was logged).

@@ -28,8 +28,10 @@ pub struct Options {
     /// a room with messages stays.
     pub keep_rooms: Duration,
     /// Bytes of the main database file above which the oldest executions and messages go, whatever their age.
-    /// The write-ahead log comes on top, see [`super::checkpoint`].
+    /// The write-ahead log comes on top.
     pub max_bytes: Option<u64>,
+    /// Bytes of the write-ahead log beyond which writes wait for the disk. At least 16 MiB in effect.
+    pub max_log_bytes: u64,
     /// Connections that read, each with at most one query at a time.
     pub readers: usize,
     /// Writes that wait for their commit; further callers wait to be let in.
@@ -49,6 +51,7 @@ impl Default for Options {
             keep_messages: 30 * DAY,
             keep_rooms: 365 * DAY,
             max_bytes: None,
+            max_log_bytes: 256 << 20,
             readers: 4,
             max_pending_writes: 1024,
             busy_timeout: Duration::from_secs(2),

@@ -5,15 +5,17 @@
 
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::timestamp::Timestamp;
 use super::{History, HistoryError};
 
-/// What a batch should take; a write waits for one batch at most.
-const BATCH_TIME: Duration = Duration::from_millis(8);
-const SMALLEST: usize = 8;
+/// What a batch should take, its wait and its commit included; a write waits for one batch at most.
+const BATCH_TIME: Duration = Duration::from_millis(10);
+const SMALLEST: usize = 32;
 const LARGEST: usize = 2048;
+/// A row that is taken for large when rows go for their size.
+const LARGE_ROW_BYTES: u64 = 16 << 10;
 
 /// What a pruning removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +34,7 @@ pub struct Pruned {
 
 /// One kind of thing that grows old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Executions,
     Messages,
     Recordings,
@@ -40,6 +42,10 @@ enum Kind {
 }
 
 impl Kind {
+    /// What has not ended is not old, whatever the clock says.
+    pub(super) const OLD_EXECUTIONS: &str = "
+        SELECT id FROM executions WHERE created_at < ?1 AND completed_at IS NOT NULL ORDER BY created_at, id LIMIT ?2";
+
     /// Removes up to `rows` of those older than `before`, oldest first.
     fn delete(self, connection: &Connection, before: Timestamp, rows: usize) -> rusqlite::Result<u64> {
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
@@ -47,16 +53,10 @@ impl Kind {
             Ok(connection.prepare_cached(sql)?.execute(params![before, rows])? as u64)
         };
         match self {
-            // What has not ended is not old, whatever the clock says.
             Self::Executions => {
-                remove(
-                    "DELETE FROM programs WHERE id IN (SELECT id FROM executions
-                     WHERE created_at < ?1 AND completed_at IS NOT NULL ORDER BY created_at, id LIMIT ?2)",
-                )?;
-                remove(
-                    "DELETE FROM executions WHERE id IN (SELECT id FROM executions
-                     WHERE created_at < ?1 AND completed_at IS NOT NULL ORDER BY created_at, id LIMIT ?2)",
-                )
+                let old = Self::OLD_EXECUTIONS;
+                remove(&format!("DELETE FROM programs WHERE id IN ({old})"))?;
+                remove(&format!("DELETE FROM executions WHERE id IN ({old})"))
             }
             Self::Messages => remove(
                 "DELETE FROM messages WHERE id IN
@@ -165,30 +165,45 @@ impl History {
         pruned: &mut Pruned,
     ) -> Result<bool, HistoryError> {
         let rows = pace.rows;
-        let (removed, took) = self.write(timed(move |connection| kind.delete(connection, before, rows))).await?;
+        let begun = Instant::now();
+        let removed = self.write(move |connection| kind.delete(connection, before, rows)).await?;
         kind.count(pruned, removed);
-        pace.after(took).await;
-        Ok(removed == rows as u64)
+        let full = removed == rows as u64;
+        if full {
+            pace.after(begun.elapsed()).await;
+        }
+        Ok(full)
     }
 
     async fn shrink(&self, bound: u64, pace: &mut Pace, pruned: &mut Pruned) -> Result<(), HistoryError> {
-        while self.write(|connection| Size::of(connection)).await?.used_bytes() > bound {
-            let Some(kind) = self.oldest().await? else { break };
-            let before = Timestamp(i64::MAX);
-            self.prune_batch(kind, before, pace, pruned).await?;
+        loop {
+            let excess = self.write(Size::of).await?.used_bytes().saturating_sub(bound);
+            let Some(kind) = self.oldest().await?.filter(|_| excess > 0) else { break };
+            // Large rows are not to take the young ones with them.
+            let rows = usize::try_from(excess / LARGE_ROW_BYTES).unwrap_or(usize::MAX).clamp(1, pace.rows);
+            let so_far = *pruned;
+            self.prune_batch(kind, Timestamp(i64::MAX), &mut Pace { rows }, pruned).await?;
+            if *pruned == so_far {
+                break;
+            }
         }
         loop {
-            let size = self.write(|connection| Size::of(connection)).await?;
+            let size = self.write(Size::of).await?;
             if size.file_bytes() <= bound || size.free == 0 {
                 return Ok(());
             }
             let pages = pace.rows;
-            let ((), took) = self
-                .write(timed(move |connection| {
-                    connection.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))
-                }))
-                .await?;
-            let after = self.write(|connection| Size::of(connection)).await?;
+            let begun = Instant::now();
+            self.write(move |connection| {
+                // Each step frees a page and is a row.
+                let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+                let mut rows = statement.query([])?;
+                while rows.next()?.is_some() {}
+                Ok(())
+            })
+            .await?;
+            let took = begun.elapsed();
+            let after = self.write(Size::of).await?;
             if after.all >= size.all {
                 return Ok(());
             }
@@ -200,13 +215,10 @@ impl History {
     /// Which of the two that fill the disk holds the oldest row; none when both are empty.
     async fn oldest(&self) -> Result<Option<Kind>, HistoryError> {
         self.read(|connection| {
-            let oldest = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
-            // Not from the partial index: the first few rows of this one are almost always finished.
-            let execution = oldest(
-                "SELECT created_at FROM executions WHERE completed_at IS NOT NULL
-                 UNION ALL SELECT NULL ORDER BY 1 NULLS LAST LIMIT 1",
-            )?;
-            let message = oldest("SELECT min(created_at) FROM messages")?;
+            let oldest = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).optional();
+            let execution =
+                oldest("SELECT created_at FROM executions WHERE completed_at IS NOT NULL ORDER BY created_at LIMIT 1")?;
+            let message = oldest("SELECT created_at FROM messages ORDER BY created_at LIMIT 1")?;
             Ok(match (execution, message) {
                 (Some(execution), Some(message)) if message < execution => Some(Kind::Messages),
                 (Some(_), _) => Some(Kind::Executions),
@@ -215,16 +227,5 @@ impl History {
             })
         })
         .await
-    }
-}
-
-/// Measures a write's own time, without its wait and its commit.
-fn timed<T>(
-    mut write: impl FnMut(&Connection) -> rusqlite::Result<T>,
-) -> impl FnMut(&Connection) -> rusqlite::Result<(T, Duration)> {
-    move |connection| {
-        let begun = Instant::now();
-        let value = write(connection)?;
-        Ok((value, begun.elapsed()))
     }
 }

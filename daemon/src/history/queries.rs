@@ -68,12 +68,7 @@ impl History {
     ) -> Result<Page, HistoryError> {
         let limit = limit.clamp(1, MAX_PAGE);
         self.read(move |connection| {
-            let place = if before.is_some() { "AND (completed_at, id) < (:completed_at, :id)" } else { "" };
-            let sql = format!(
-                "SELECT {ENTRY} FROM executions e WHERE {column} = :value AND completed_at IS NOT NULL {place}
-                 ORDER BY completed_at DESC, id DESC LIMIT :limit"
-            );
-            let mut statement = connection.prepare_cached(&sql)?;
+            let mut statement = connection.prepare_cached(&page_sql(column, before.is_some()))?;
             // One more than asked for tells whether there is a next page.
             let rows_wanted = i64::try_from(limit + 1).unwrap_or(i64::MAX);
             let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":value", &value), (":limit", &rows_wanted)];
@@ -142,12 +137,8 @@ impl History {
     ) -> Result<Option<Finished>, HistoryError> {
         let (room, user, correlation_id) = (room.clone(), user.clone(), correlation_id.clone());
         self.read(move |connection| {
-            let sql = whole(
-                "e.room_id = ?1 AND e.user_id = ?2 AND e.correlation_id = ?3
-                 AND e.started_at IS NOT NULL AND e.completed_at IS NOT NULL ORDER BY e.id DESC LIMIT 1",
-            );
             let parameters = params![room.as_str(), user.as_str(), correlation_id.as_str()];
-            let mut statement = connection.prepare_cached(&sql)?;
+            let mut statement = connection.prepare_cached(&whole(BY_CORRELATION))?;
             Ok(statement.query_row(parameters, record::finished).optional()?.flatten())
         })
         .await
@@ -161,9 +152,7 @@ impl History {
         let room = room.clone();
         let since = Timestamp::now().minus(range);
         self.read(move |connection| {
-            let sql = "SELECT count(*), coalesce(sum(success), 0), coalesce(sum(execution_time), 0) FROM executions
-                       WHERE room_id = :room AND completed_at >= :since";
-            connection.prepare_cached(sql)?.query_row(
+            connection.prepare_cached(STATS)?.query_row(
                 named_params! { ":room": room.as_str(), ":since": since },
                 |row| {
                     let [total, successful, time] =
@@ -184,7 +173,23 @@ impl History {
     }
 }
 
-fn whole(condition: &str) -> String {
+pub(super) const STATS: &str = "
+    SELECT count(*), coalesce(sum(success), 0), coalesce(sum(execution_time), 0) FROM executions
+    WHERE room_id = :room AND completed_at >= :since";
+
+pub(super) const BY_CORRELATION: &str = "
+    e.room_id = ?1 AND e.user_id = ?2 AND e.correlation_id = ?3
+    AND e.started_at IS NOT NULL AND e.completed_at IS NOT NULL ORDER BY e.id DESC LIMIT 1";
+
+pub(super) fn page_sql(column: &str, behind_cursor: bool) -> String {
+    let place = if behind_cursor { "AND (completed_at, id) < (:completed_at, :id)" } else { "" };
+    format!(
+        "SELECT {ENTRY} FROM executions e WHERE {column} = :value AND completed_at IS NOT NULL {place}
+         ORDER BY completed_at DESC, id DESC LIMIT :limit"
+    )
+}
+
+pub(super) fn whole(condition: &str) -> String {
     format!("SELECT {ENTRY}{WHOLE} FROM executions e LEFT JOIN programs p ON p.id = e.id WHERE {condition}")
 }
 

@@ -109,28 +109,25 @@ pub(super) const fn newest() -> i64 {
     MIGRATIONS.len() as i64
 }
 
-/// Brings the file to the newest version, each step in a transaction of its own.
+/// The file's version, without changing a byte of it.
 ///
 /// # Errors
 /// [`HistoryError::Foreign`] for a database of another program, [`HistoryError::Newer`] for one of a later release.
-pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), HistoryError> {
-    let pragma = |connection: &Connection, name: &str| -> Result<i64, HistoryError> {
-        Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
-    };
-    let found = pragma(connection, "user_version")?;
-    let owner = pragma(connection, "application_id")?;
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64, HistoryError> {
+    let pragma =
+        |name: &str| -> Result<i64, HistoryError> { Ok(connection.pragma_query_value(None, name, |row| row.get(0))?) };
+    let (found, owner) = (pragma("user_version")?, pragma("application_id")?);
     let empty: bool = connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?;
     if !(owner == APPLICATION_ID || (owner == 0 && found == 0 && empty)) {
         return Err(HistoryError::Foreign { path: path.to_owned() });
     }
     let known = newest();
-    if found > known {
-        return Err(HistoryError::Newer { path: path.to_owned(), found, known });
-    }
-    for (version, sql) in (1_i64..).zip(MIGRATIONS) {
-        if version <= found {
-            continue;
-        }
+    if found > known { Err(HistoryError::Newer { path: path.to_owned(), found, known }) } else { Ok(found) }
+}
+
+/// Brings the file from a version to the newest, each step in a transaction of its own.
+pub(super) fn migrate(connection: &mut Connection, found: i64) -> Result<(), HistoryError> {
+    for (version, sql) in (1_i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -7,6 +7,7 @@
 //! **Invariant.** Writes are applied in the order in which they were queued.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +31,17 @@ pub struct Fault {
     pub since: Timestamp,
     /// What the last one said.
     pub error: HistoryError,
+}
+
+/// What the writer has done, for metrics.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// Writes that were committed.
+    pub writes: AtomicU64,
+    /// Transactions that they took.
+    pub commits: AtomicU64,
+    /// Writes that failed.
+    pub failures: AtomicU64,
 }
 
 /// The storage's condition, shared with whoever asks.
@@ -118,6 +130,7 @@ pub(super) struct Writer {
     pub(super) checkpointer: Checkpointer,
     pub(super) connection: Connection,
     pub(super) health: Health,
+    pub(super) activity: Arc<Activity>,
     pub(super) requests: Receiver<Request>,
     /// Keeps a second daemon out until the connection is closed.
     pub(super) lock: File,
@@ -170,14 +183,14 @@ impl Writer {
             self.transaction(|connection| group.iter_mut().try_for_each(|(write, _)| write.apply(connection)));
         match together {
             Ok(()) => {
-                self.health.note(Ok(()));
+                self.note(group.len(), Ok(()));
                 for (write, _permit) in group.drain(..) {
                     write.answer(Ok(()));
                 }
             }
             // Nobody gets in while the lock is elsewhere: one wait for the whole group.
             Err(error @ HistoryError::Locked(_)) => {
-                self.health.note(Err(&error));
+                self.note(group.len(), Err(&error));
                 for (write, _permit) in group.drain(..) {
                     write.answer(Err(error.clone()));
                 }
@@ -185,11 +198,25 @@ impl Writer {
             Err(_) => {
                 for (mut write, _permit) in group.drain(..) {
                     let outcome = self.transaction(|connection| write.apply(connection));
-                    self.health.note(outcome.as_ref().map(|()| ()));
+                    self.note(1, outcome.as_ref().map(|()| ()));
                     write.answer(outcome);
                 }
             }
         }
+    }
+
+    fn note(&self, writes: usize, outcome: Result<(), &HistoryError>) {
+        let Activity { writes: written, commits, failures } = &*self.activity;
+        match outcome {
+            Ok(()) => {
+                written.fetch_add(writes as u64, Ordering::Relaxed);
+                commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                failures.fetch_add(writes as u64, Ordering::Relaxed);
+            }
+        }
+        self.health.note(outcome);
     }
 
     fn transaction(&mut self, body: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), HistoryError> {
