@@ -9,4 +9,18 @@ macro_rules! manifests {
     };
 }
 
-manifests!["javascript", "python", "java", "cpp", "c",];
+manifests![
+    "javascript",
+    "python",
+    "java",
+    "cpp",
+    "c",
+    "go",
+    "ruby",
+    "php",
+    "rust",
+    "swift",
+    "typescript",
+    "bash",
+    "perl",
+];

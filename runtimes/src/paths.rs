@@ -53,7 +53,7 @@ pub(crate) fn refusal(path: &str) -> Option<String> {
     let asked = Path::new(path);
     let forbidden = |dir: &Path| asked.starts_with(dir) || dir.starts_with(asked);
     let file = |name: &&str| asked == Path::new("/etc").join(name);
-    if FORBIDDEN.iter().any(|dir| forbidden(Path::new(dir))) || FORBIDDEN_FILES.iter().any(|name| file(name)) {
+    if FORBIDDEN.iter().any(|dir| forbidden(Path::new(dir))) || FORBIDDEN_FILES.iter().any(file) {
         return Some(format!("{path:?} must not be visible to programs"));
     }
     match path.split('/').rev().skip(1).any(|part| part.contains('*')) {

@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_class_with_main_is_started() {
-        expect(&format!("class Helper {{}} class App {{ {MAIN} }}"), "App", "App");
+        expect(&format!("class Other {{}} class App {{ {MAIN} }}"), "App", "App");
         expect(&format!("public class Lib {{}} class App {{ {MAIN} }}"), "Lib", "App");
         expect(&format!("class First {{ {MAIN} }} public class Second {{ {MAIN} }}"), "Second", "Second");
         expect(&format!("class Outer {{ static class In {{ {MAIN} }} }} class Real {{ {MAIN} }}"), "Real", "Real");

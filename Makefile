@@ -1,0 +1,17 @@
+# Development and installation by hand. Everything works from a fresh clone on Debian 12 with a Rust toolchain.
+.PHONY: build run
+
+CARGO ?= cargo
+
+# The two programs, in target/release/.
+build:
+	$(CARGO) build --release --bin crankcase --bin crankcase-spawner
+
+# Installs the languages' packages as far as they are missing, builds, and serves on 127.0.0.1:4334.
+# The daemon starts as root to make sandboxes, and drops to an unprivileged user before it listens.
+run:
+	runtimes/install-packages
+	$(MAKE) --no-print-directory build
+	@if [ "$$(id -u)" -eq 0 ]; then exec target/release/crankcase serve; \
+	else exec sudo --preserve-env=PORT,REDIS_URL,ALLOWED_ORIGINS,CRANKCASE_CONFIG,CRANKCASE_DATA_DIR,RUST_LOG \
+		target/release/crankcase serve; fi
