@@ -4,6 +4,7 @@
 //! `jobs` and `api`; `crankcase_runtimes` by `jobs`. Nothing below `api` knows HTTP.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod config;
 pub mod history;
 pub mod ids;

@@ -7,6 +7,7 @@
 //! **Invariant.** Nothing here knows HTTP or sockets; rooms are told through [`RoomObserver`].
 
 pub mod admission;
+pub mod batch;
 pub mod execution;
 pub mod idempotency;
 pub mod lock;
