@@ -1,14 +1,32 @@
-.PHONY: test bench
+# Development and installation by hand. Everything works from a fresh clone on Debian 12 with a Rust toolchain.
+.PHONY: build run test bench
 
-# All tests in one go. They drive the built binaries, and start real sandboxes: root is needed.
+CARGO ?= cargo
+
+# The two programs, in target/release/.
+build:
+	$(CARGO) build --release --bin crankcase --bin crankcase-spawner
+
+# Installs the languages' packages as far as they are missing, builds, and serves on 127.0.0.1:4334.
+# The daemon starts as root to make sandboxes, and drops to an unprivileged user before it listens.
+run:
+	runtimes/install-packages
+	$(MAKE) --no-print-directory build
+	@if [ "$$(id -u)" -eq 0 ]; then exec target/release/crankcase serve; \
+	else exec sudo --preserve-env=PORT,REDIS_URL,ALLOWED_ORIGINS,CRANKCASE_CONFIG,CRANKCASE_DATA_DIR,RUST_LOG \
+		target/release/crankcase serve; fi
+
+# All tests in one go. They drive the built programs and start real sandboxes, which takes root.
 test:
+	runtimes/install-packages
 	tests/setup
-	cargo build --workspace --locked
-	cargo test --workspace --locked --no-fail-fast
+	$(CARGO) build --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 # p50, p95 and p99 of hello programs through POST /compile against the same programs spawned bare.
 # N=500 make bench sets the number of runs.
 bench:
+	runtimes/install-packages
 	tests/setup
-	cargo build --release --workspace --locked
+	$(CARGO) build --release --workspace --locked
 	target/release/bench-latency

@@ -4,5 +4,11 @@
 //! `jobs` and `api`; `crankcase_runtimes` by `jobs`. Nothing below `api` knows HTTP.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod config;
+pub mod history;
 pub mod ids;
 pub mod jobs;
+pub mod metrics;
+pub mod rooms;
+pub mod spawner_client;

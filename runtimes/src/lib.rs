@@ -1,1 +1,33 @@
-//! placeholder
+//! Languages as data: one TOML manifest each, built in or dropped into a directory by an admin.
+//!
+//! A [`Registry`] holds every manifest, checked as a whole, with the tools that each needs already looked
+//! up by absolute path (never by `PATH`). A [`Runtime`] turns a program's text into a [`Plan`]: the files of
+//! the work directory and the commands of the compile and run stages.
+//!
+//! **Invariant.** Nothing here runs a program of a user. Only [`Registry::detect_versions`] starts a process
+//! at all, and only a tool's own version command.
+//!
+//! **Invariant.** A plan names no path outside of what [`Registry::read_only_paths`], `/usr` and its links
+//! (`/bin`, `/lib`, ...) hold, and `argv[0]` is absolute or starts with `./`.
+#![forbid(unsafe_code)]
+
+mod builtin;
+mod check;
+mod error;
+mod hello;
+mod limits;
+mod manifest;
+mod paths;
+mod plan;
+mod registry;
+mod runtime;
+mod scan;
+mod template;
+mod version;
+
+pub use error::{ManifestError, PlanError};
+pub use hello::Hello;
+pub use limits::{ManifestLimits, StageOverrides};
+pub use plan::{Plan, Request};
+pub use registry::Registry;
+pub use runtime::Runtime;

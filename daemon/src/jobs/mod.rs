@@ -6,11 +6,15 @@
 //!
 //! **Invariant.** Nothing here knows HTTP or sockets; rooms are told through [`RoomObserver`].
 
+pub mod admission;
+pub mod batch;
 pub mod execution;
 pub mod idempotency;
 pub mod lock;
 pub mod observer;
+pub mod quotas;
 pub mod refusal;
+pub mod response;
 pub mod submission;
 
 use std::collections::HashMap;
@@ -23,6 +27,7 @@ use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use execution::Finished;
 pub use observer::{RoomObserver, Stream};
 pub use refusal::Refusal;
+pub use response::CompileResponse;
 pub use submission::{LimitOverrides, Submission};
 
 /// The handle that everybody shares.

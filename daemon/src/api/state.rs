@@ -1,0 +1,100 @@
+//! What the handlers work with.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use super::diagnostics::LiveRooms;
+use super::health::Health;
+use super::rate_limit::RateLimiter;
+use super::runner::Runner;
+use super::settings::Settings;
+use crate::config::{Reloadable, Resolved};
+use crate::history::History;
+use crate::jobs::batch::BatchRunner;
+
+/// Renders the metrics in the OpenMetrics text format.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Lists the languages that are installed and offered, with today's limits.
+pub type ListLanguages = Arc<dyn Fn() -> Vec<Language> + Send + Sync>;
+
+/// A language, as far as this layer tells of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Language {
+    /// Its own name.
+    pub name: String,
+    /// Its other names.
+    pub aliases: Vec<String>,
+    /// The toolchain's version, where it is known.
+    pub version: Option<String>,
+    /// What its programs get when they ask for nothing.
+    pub limits: Resolved,
+}
+
+/// The parts that the HTTP layer stands on.
+pub struct Parts {
+    /// Checked configuration of this layer.
+    pub settings: Settings,
+    /// Who runs programs.
+    pub runner: Arc<dyn Runner>,
+    /// Who runs batches.
+    pub batches: Arc<dyn BatchRunner>,
+    /// What was recorded.
+    pub history: History,
+    /// Which languages there are.
+    pub languages: ListLanguages,
+    /// The rooms in memory.
+    pub rooms: Arc<dyn LiveRooms>,
+    /// What is degraded.
+    pub health: Health,
+    /// What `GET /metrics` answers.
+    pub metrics: RenderMetrics,
+    /// When the daemon started; `uptime` counts from here.
+    pub started_at: Instant,
+}
+
+/// The parts, and the settings that hold now.
+pub struct ApiState {
+    settings: RwLock<Arc<Settings>>,
+    pub(super) limiter: RateLimiter,
+    pub(super) runner: Arc<dyn Runner>,
+    pub(super) batches: Arc<dyn BatchRunner>,
+    pub(super) history: History,
+    pub(super) languages: ListLanguages,
+    pub(super) rooms: Arc<dyn LiveRooms>,
+    pub(super) health: Health,
+    pub(super) metrics: RenderMetrics,
+    pub(super) started_at: Instant,
+}
+
+impl ApiState {
+    /// Ready for [`super::router`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            limiter: RateLimiter::new(parts.settings.rate_limit),
+            settings: RwLock::new(Arc::new(parts.settings)),
+            runner: parts.runner,
+            batches: parts.batches,
+            history: parts.history,
+            languages: parts.languages,
+            rooms: parts.rooms,
+            health: parts.health,
+            metrics: parts.metrics,
+            started_at: parts.started_at,
+        })
+    }
+
+    /// The settings that hold now; a request that has begun keeps its own.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what SIGHUP may change. A rate limit that changed begins with full buckets.
+    pub fn reload(&self, reloadable: &Reloadable) {
+        let mut settings = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        *settings = Arc::new(Settings::clone(&settings).reloaded(reloadable));
+        self.limiter.reload(settings.rate_limit);
+    }
+}

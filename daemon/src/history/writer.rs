@@ -1,0 +1,242 @@
+//! The one thread that writes.
+//!
+//! It takes whatever waits, commits it as one transaction, and only then answers each caller: an answer means that
+//! the record is committed. A group in which one write fails is rolled back and its writes are repeated one by one,
+//! so that a bad one harms nobody else.
+//!
+//! **Invariant.** Writes are applied in the order in which they were queued.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::checkpoint::Checkpointer;
+use super::error::HistoryError;
+use super::timestamp::Timestamp;
+
+/// Writes of one transaction at most.
+const GROUP: usize = 256;
+/// How often a faulty storage is tried while nobody writes.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why the history cannot be written at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// When the first write failed.
+    pub since: Timestamp,
+    /// What the last one said.
+    pub error: HistoryError,
+}
+
+/// What the writer has done, for metrics.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// Writes that were committed.
+    pub writes: AtomicU64,
+    /// Transactions that they took.
+    pub commits: AtomicU64,
+    /// Writes that failed.
+    pub failures: AtomicU64,
+}
+
+/// The storage's condition, shared with whoever asks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Health(Arc<Mutex<Option<Fault>>>);
+
+impl Health {
+    pub(super) fn get(&self) -> Option<Fault> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, outcome: &Result<(), HistoryError>) {
+        let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (outcome, fault.as_mut()) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(was)) => {
+                tracing::info!(since = %was.since, "the history can be written again");
+                *fault = None;
+            }
+            (Err(error), _) if !error.is_storage_fault() => {}
+            (Err(error), None) => {
+                tracing::error!(%error, "the history cannot be written");
+                *fault = Some(Fault { since: Timestamp::now(), error: error.clone() });
+            }
+            (Err(error), Some(was)) => was.error = error.clone(),
+        }
+    }
+}
+
+/// A write: what to do, possibly twice, and whom to tell.
+pub(super) trait Write: Send {
+    /// Applies it within the current transaction. Called again when that was rolled back.
+    fn apply(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Tells the caller, after the commit or the failure.
+    fn answer(self: Box<Self>, outcome: Result<(), HistoryError>);
+}
+
+/// A write whose caller waits for a value.
+pub(super) struct Awaited<T, F> {
+    pub(super) apply: F,
+    pub(super) value: Option<T>,
+    pub(super) reply: oneshot::Sender<Result<T, HistoryError>>,
+}
+
+impl<T: Send, F: FnMut(&Connection) -> rusqlite::Result<T> + Send> Write for Awaited<T, F> {
+    fn apply(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.value = Some((self.apply)(connection)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), HistoryError>) {
+        let Self { value, reply, .. } = *self;
+        // A caller that went away has lost interest in the answer, not in the record.
+        let _ = reply.send(outcome.and_then(|()| value.ok_or(HistoryError::Closed)));
+    }
+}
+
+/// A write nobody waits for; its failure is logged.
+pub(super) struct Detached<F> {
+    pub(super) what: &'static str,
+    pub(super) apply: F,
+}
+
+impl<F: FnMut(&Connection) -> rusqlite::Result<()> + Send> Write for Detached<F> {
+    fn apply(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        (self.apply)(connection)
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), HistoryError>) {
+        if let Err(error) = outcome {
+            tracing::warn!(what = self.what, %error, "lost a record");
+        }
+    }
+}
+
+/// What the thread is asked.
+pub(super) enum Request {
+    /// Write this; the permit is given back after the answer.
+    Write(Box<dyn Write>, OwnedSemaphorePermit),
+    /// Write what was queued before, then end.
+    Stop,
+}
+
+/// The thread's own things, in the order in which they are to be dropped.
+pub(super) struct Writer {
+    pub(super) checkpointer: Checkpointer,
+    pub(super) connection: Connection,
+    pub(super) health: Health,
+    pub(super) activity: Arc<Activity>,
+    pub(super) requests: Receiver<Request>,
+    /// Keeps a second daemon out until the connection is closed.
+    pub(super) lock: File,
+}
+
+type Group = Vec<(Box<dyn Write>, OwnedSemaphorePermit)>;
+
+impl Writer {
+    /// The thread's body: until told to stop or until every handle is gone.
+    pub(super) fn run(mut self) {
+        let mut group = Group::new();
+        loop {
+            let first = match self.health.get() {
+                None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(_) => self.requests.recv_timeout(PROBE_INTERVAL),
+            };
+            let mut stop = match first {
+                Ok(Request::Write(write, permit)) => {
+                    group.push((write, permit));
+                    false
+                }
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => true,
+                Err(RecvTimeoutError::Timeout) => {
+                    let outcome = self.probe();
+                    self.health.note(&outcome);
+                    false
+                }
+            };
+            while !stop && group.len() < GROUP {
+                match self.requests.try_recv() {
+                    Ok(Request::Write(write, permit)) => group.push((write, permit)),
+                    Ok(Request::Stop) => stop = true,
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            if !group.is_empty() {
+                self.commit(&mut group);
+                self.checkpointer.committed(&self.connection);
+            }
+            if stop {
+                break;
+            }
+        }
+        self.close();
+    }
+
+    /// Commits all or, after a failure, each by itself; answers every one.
+    fn commit(&mut self, group: &mut Group) {
+        let together =
+            self.transaction(|connection| group.iter_mut().try_for_each(|(write, _)| write.apply(connection)));
+        match &together {
+            // Nobody gets in while the lock is elsewhere: one wait for the whole group.
+            Ok(()) | Err(HistoryError::Locked(_)) => {
+                self.note(group.len(), &together);
+                for (write, _permit) in group.drain(..) {
+                    write.answer(together.clone());
+                }
+            }
+            Err(_) => {
+                for (mut write, _permit) in group.drain(..) {
+                    let outcome = self.transaction(|connection| write.apply(connection));
+                    self.note(1, &outcome);
+                    write.answer(outcome);
+                }
+            }
+        }
+    }
+
+    fn note(&self, writes: usize, outcome: &Result<(), HistoryError>) {
+        let Activity { writes: written, commits, failures } = &*self.activity;
+        match outcome {
+            Ok(()) => {
+                written.fetch_add(writes as u64, Ordering::Relaxed);
+                commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                failures.fetch_add(writes as u64, Ordering::Relaxed);
+            }
+        }
+        self.health.note(outcome);
+    }
+
+    fn transaction(&mut self, body: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), HistoryError> {
+        // Dropped without a commit it rolls back, also when SQLite has done so already (a full disk).
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        body(&transaction)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Writes and removes more than a record's size, to learn whether a record would fit again.
+    fn probe(&mut self) -> Result<(), HistoryError> {
+        self.transaction(|connection| {
+            connection.execute("INSERT OR REPLACE INTO probe (id, bytes) VALUES (1, zeroblob(65536))", []).map(drop)
+        })?;
+        self.transaction(|connection| connection.execute("DELETE FROM probe", []).map(drop))
+    }
+
+    fn close(self) {
+        let Self { checkpointer, connection, requests, lock, .. } = self;
+        // Whoever queued after the stop gets `Closed` from its dropped reply.
+        drop(requests);
+        checkpointer.stop();
+        // The last connection moves the rest of the log into the main file and removes the log.
+        if let Err((_, error)) = connection.close() {
+            tracing::warn!(%error, "closing the history");
+        }
+        drop(lock);
+    }
+}

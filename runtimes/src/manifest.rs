@@ -1,0 +1,119 @@
+//! A manifest as it is written. [`crate::check`] makes a [`crate::Runtime`] of it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::limits::ManifestLimits;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawManifest {
+    pub(crate) name: String,
+    pub(crate) display_name: String,
+    #[serde(default)]
+    pub(crate) aliases: Vec<String>,
+    #[serde(default)]
+    pub(crate) packages: Vec<String>,
+    #[serde(default)]
+    pub(crate) install_hint: Option<String>,
+    #[serde(default)]
+    pub(crate) read_only: Vec<String>,
+    pub(crate) source: RawSource,
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) limits: ManifestLimits,
+    pub(crate) hello: RawHello,
+    pub(crate) toolchain: Vec<RawToolchain>,
+}
+
+/// The main file and the further ones that the compiler wants named.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawSource {
+    pub(crate) file: String,
+    #[serde(default)]
+    pub(crate) module_file: Option<String>,
+    #[serde(default)]
+    pub(crate) scan: Scan,
+    #[serde(default)]
+    pub(crate) extensions: Vec<String>,
+    #[serde(default = "yes")]
+    pub(crate) nested: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What is read out of the main file's text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Scan {
+    /// Nothing.
+    #[default]
+    None,
+    /// `{class}` and `{main-class}`.
+    Java,
+    /// Whether `module-file` is the main file's name instead of `file`.
+    JavascriptModule,
+}
+
+/// One way to run the language; the first whose tools are all there is taken.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawToolchain {
+    pub(crate) tools: BTreeMap<String, Vec<String>>,
+    pub(crate) version: RawVersion,
+    #[serde(default)]
+    pub(crate) compile: Option<RawStage>,
+    pub(crate) run: RawStage,
+    #[serde(default)]
+    pub(crate) artefact: Option<String>,
+    #[serde(default)]
+    pub(crate) files: Vec<RawFile>,
+}
+
+/// How the version is asked for and found in the answer.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawVersion {
+    pub(crate) command: Vec<String>,
+    #[serde(default)]
+    pub(crate) prefix: String,
+}
+
+/// One command.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawStage {
+    pub(crate) command: Vec<String>,
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    #[serde(default = "three_quarters")]
+    pub(crate) heap_percent: u64,
+}
+
+const fn three_quarters() -> u64 {
+    75
+}
+
+/// A file that the toolchain itself needs in the work directory.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawFile {
+    pub(crate) name: String,
+    pub(crate) content: String,
+}
+
+/// The program that proves the runtime.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawHello {
+    pub(crate) code: String,
+    #[serde(default)]
+    pub(crate) stdin: String,
+    pub(crate) expected_stdout: String,
+}

@@ -1,0 +1,171 @@
+//! All languages: the built-in ones and an admin's.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::builtin::MANIFESTS;
+use crate::check;
+use crate::error::ManifestError;
+use crate::runtime::Runtime;
+use crate::version;
+
+/// The largest manifest that is read, bytes.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+/// What every sandbox root needs beside `/usr`, whatever the language.
+const READ_ONLY: [&str; 2] = ["/etc/alternatives", "/etc/ld.so.cache"];
+
+/// Every manifest, checked. Immutable but for the versions, which appear once they are known.
+#[derive(Debug)]
+pub struct Registry {
+    runtimes: Vec<Runtime>,
+    /// Name or alias to position.
+    index: HashMap<String, usize>,
+}
+
+impl Registry {
+    /// Reads the built-in manifests and every `*.toml` of the directories, in the order given and by file
+    /// name in each; a later manifest replaces an earlier one of the same `name`. A directory that does not
+    /// exist is an empty one. Tools are looked up now and not again.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any manifest, each with its file and key; nothing is loaded then.
+    pub fn load(dirs: &[PathBuf]) -> Result<Self, Vec<ManifestError>> {
+        let mut loader = Loader::default();
+        for (name, text) in MANIFESTS {
+            loader.add(&Path::new("<built-in>").join(name), text, None);
+        }
+        for dir in dirs {
+            loader.directory(dir);
+        }
+        loader.finish()
+    }
+
+    /// The language of a name or alias, exactly as written.
+    #[must_use]
+    pub fn find(&self, name_or_alias: &str) -> Option<&Runtime> {
+        self.index.get(name_or_alias).and_then(|position| self.runtimes.get(*position))
+    }
+
+    /// All of them, installed or not: the built-in ones in their fixed order, then an admin's.
+    pub fn iter(&self) -> impl Iterator<Item = &Runtime> + Send {
+        self.runtimes.iter()
+    }
+
+    /// The names of what is installed, then their aliases.
+    #[must_use]
+    pub fn supported(&self) -> Vec<String> {
+        let installed = || self.iter().filter(|runtime| runtime.installed());
+        let names = installed().map(|runtime| &runtime.name);
+        names.chain(installed().flat_map(|runtime| &runtime.aliases)).cloned().collect()
+    }
+
+    /// The existing paths that the sandbox's root needs beside `/usr` and its links, sorted, without
+    /// repeats and without those that lie below another of them.
+    #[must_use]
+    pub fn read_only_paths(&self) -> Vec<PathBuf> {
+        let common = READ_ONLY.iter().map(PathBuf::from).filter(|path| path.exists());
+        let installed = self.iter().filter(|runtime| runtime.installed());
+        let mut paths: Vec<PathBuf> = common.chain(installed.flat_map(|r| r.read_only.iter().cloned())).collect();
+        paths.sort();
+        paths.dedup_by(|later, earlier| later.starts_with(earlier));
+        paths
+    }
+
+    /// Asks every installed language's tool for its version and returns when all have answered or 5 s were
+    /// up for each. Blocks, and starts processes: to be called on a thread of its own. What was asked before
+    /// in this process, of a file of the same path, size and modification time, is not asked again.
+    pub fn detect_versions(&self) {
+        version::detect(self.iter(), &version::ask);
+    }
+}
+
+#[derive(Default)]
+struct Loader {
+    runtimes: Vec<Runtime>,
+    errors: Vec<ManifestError>,
+}
+
+impl Loader {
+    fn error(&mut self, file: &Path, key: Option<&str>, message: String) {
+        self.errors.push(ManifestError { file: file.to_owned(), key: key.map(str::to_owned), message });
+    }
+
+    /// Adds a manifest; `dir` is where it may not share its name with another.
+    fn add(&mut self, file: &Path, text: &str, dir: Option<&Path>) {
+        let runtime = match check::manifest(file, text) {
+            Ok(runtime) => runtime,
+            Err(errors) => return self.errors.extend(errors),
+        };
+        let Some(position) = self.runtimes.iter().position(|known| known.name == runtime.name) else {
+            return self.runtimes.push(runtime);
+        };
+        let known = self.runtimes[position].file.clone();
+        if dir.is_some_and(|dir| known.parent() == Some(dir)) {
+            return self.error(file, Some("name"), format!("{:?} is also in {}", runtime.name, known.display()));
+        }
+        self.runtimes[position] = runtime;
+    }
+
+    fn directory(&mut self, dir: &Path) {
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => return self.error(dir, None, error.to_string()),
+        };
+        let mut files: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+            .collect();
+        files.sort();
+        for file in files {
+            match read(&file) {
+                Ok(text) => self.add(&file, &text, Some(dir)),
+                Err(message) => self.error(&file, None, message),
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Registry, Vec<ManifestError>> {
+        let mut index = HashMap::new();
+        for (position, runtime) in self.runtimes.iter().enumerate() {
+            index.insert(runtime.name.clone(), position);
+        }
+        let mut clashes = Vec::new();
+        for (position, runtime) in self.runtimes.iter().enumerate() {
+            for alias in &runtime.aliases {
+                match index.get(alias).and_then(|at| self.runtimes.get(*at)) {
+                    None => {
+                        index.insert(alias.clone(), position);
+                    }
+                    Some(other) => clashes.push((runtime.file.clone(), alias.clone(), other)),
+                }
+            }
+        }
+        let clashes: Vec<(PathBuf, String)> = clashes
+            .into_iter()
+            .map(|(file, alias, other)| {
+                (file, format!("{alias:?} is already a name of {:?} ({})", other.name, other.file.display()))
+            })
+            .collect();
+        for (file, message) in clashes {
+            self.error(&file, Some("aliases"), message);
+        }
+        match self.errors.is_empty() {
+            true => Ok(Registry { runtimes: self.runtimes, index }),
+            false => Err(self.errors),
+        }
+    }
+}
+
+/// The text of a file of a manifest's size.
+fn read(file: &Path) -> Result<String, String> {
+    let metadata = std::fs::metadata(file).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("is no file".into());
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(format!("has {} bytes, at most {FILE_BYTES_MAX} are read", metadata.len()));
+    }
+    std::fs::read_to_string(file).map_err(|error| error.to_string())
+}

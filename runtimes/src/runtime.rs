@@ -1,0 +1,123 @@
+//! A language that is known: what its manifest says, and what of it was found on this machine.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::error::PlanError;
+use crate::hello::Hello;
+use crate::limits::ManifestLimits;
+use crate::manifest::Scan;
+use crate::plan::{self, Plan, Request};
+use crate::template::Template;
+
+/// One language.
+#[derive(Debug)]
+pub struct Runtime {
+    /// The name in requests and answers: lower case letters, digits, `+`, `#`, `.`, `_`, `-`.
+    pub name: String,
+    /// Other names that requests may use.
+    pub aliases: Vec<String>,
+    /// The name for people.
+    pub display_name: String,
+    /// The Debian packages that provide it.
+    pub packages: Vec<String>,
+    /// What it needs other than the service's default limits.
+    pub limits: ManifestLimits,
+    pub(crate) install_hint: Option<String>,
+    pub(crate) read_only: Vec<PathBuf>,
+    pub(crate) source: Source,
+    pub(crate) environment: Vec<(String, Template)>,
+    pub(crate) hello: Hello,
+    /// The toolchain that was found complete.
+    pub(crate) toolchain: Option<Toolchain>,
+    /// The tools that keep the first toolchain from being complete.
+    pub(crate) missing_tools: Vec<String>,
+    pub(crate) version: OnceLock<String>,
+    /// The manifest's file.
+    pub(crate) file: PathBuf,
+}
+
+/// How the main file is named and which files the compiler gets.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: Template,
+    pub(crate) module_file: Option<Template>,
+    pub(crate) scan: Scan,
+    pub(crate) extensions: Vec<String>,
+    pub(crate) nested: bool,
+}
+
+/// Tools that were found, and the commands made of them.
+#[derive(Debug)]
+pub(crate) struct Toolchain {
+    pub(crate) tools: Vec<(String, PathBuf)>,
+    pub(crate) version_command: Vec<Template>,
+    pub(crate) version_prefix: String,
+    pub(crate) compile: Option<Stage>,
+    pub(crate) run: Stage,
+    pub(crate) artefact: Option<String>,
+    pub(crate) files: Vec<(String, String)>,
+}
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) command: Vec<Template>,
+    pub(crate) environment: Vec<(String, Template)>,
+    pub(crate) heap_percent: u64,
+}
+
+impl Runtime {
+    /// Whether all tools of one of its toolchains were there when the registry was loaded.
+    #[must_use]
+    pub const fn installed(&self) -> bool {
+        self.toolchain.is_some()
+    }
+
+    /// How an operator installs it, as the second half of a sentence.
+    #[must_use]
+    pub fn missing_hint(&self) -> String {
+        match (&self.install_hint, self.packages.as_slice()) {
+            (Some(hint), _) => hint.clone(),
+            (None, []) => format!("it needs {}", self.missing_tools.join(", ")),
+            (None, packages) => format!("install it with: apt-get install {}", packages.join(" ")),
+        }
+    }
+
+    /// The version, once [`crate::Registry::detect_versions`] has found it.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.get().map(String::as_str)
+    }
+
+    /// The tools that were found: name in the manifest and path. Empty when not installed.
+    pub fn tools(&self) -> impl Iterator<Item = (&str, &std::path::Path)> {
+        self.toolchain.iter().flat_map(|chain| chain.tools.iter().map(|(name, path)| (name.as_str(), path.as_path())))
+    }
+
+    /// The manifest's file; `<built-in>/NAME.toml` for one of the binary.
+    #[must_use]
+    pub fn manifest_file(&self) -> &std::path::Path {
+        &self.file
+    }
+
+    /// Whether programs are compiled before they run.
+    #[must_use]
+    pub fn compiled(&self) -> bool {
+        self.toolchain.as_ref().is_some_and(|chain| chain.compile.is_some())
+    }
+
+    /// The program that proves it.
+    #[must_use]
+    pub const fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Turns a program into files and commands.
+    ///
+    /// # Errors
+    /// [`PlanError`]: not installed, or names and arguments that cannot be.
+    pub fn plan(&self, request: &Request<'_>) -> Result<Plan, PlanError> {
+        plan::make(self, request)
+    }
+}
