@@ -9,3 +9,6 @@ pub mod config;
 pub mod history;
 pub mod ids;
 pub mod jobs;
+pub mod metrics;
+pub mod rooms;
+pub mod spawner_client;

@@ -35,8 +35,8 @@ pub struct Plan {
     pub compile: Option<StageCommand>,
     /// Runs the program.
     pub run: StageCommand,
-    /// The file or directory below the work directory that the compile stage makes and that alone decides
-    /// what the run stage does; none for interpreted languages.
+    /// The file or directory below the work directory that the compile stage makes and the run stage
+    /// starts; none for interpreted languages.
     pub artefact: Option<String>,
 }
 

@@ -148,7 +148,7 @@ fn javascript_runs_as_the_kind_of_module_it_is() {
 
 #[test]
 fn further_files_belong_to_the_program() {
-    let cases: [(&str, &str, Vec<SourceFile>); 7] = [
+    let cases: [(&str, &str, Vec<SourceFile>); 9] = [
         (
             "c",
             "#include \"lib/f.h\"\n#include <stdio.h>\nint main(void) { printf(\"%d\", f()); }",
@@ -169,6 +169,16 @@ fn further_files_belong_to_the_program() {
             "go",
             "package main\nimport (\"fmt\"; \"./shapes\")\nfunc main() { fmt.Print(shapes.F()) }",
             vec![file("shapes/f.go", "package shapes\nfunc F() int { return 42 }")],
+        ),
+        (
+            "go",
+            "package main\nimport (_ \"embed\"; \"fmt\")\n//go:embed n.txt\nvar n string\nfunc main() { fmt.Print(n) }",
+            vec![file("n.txt", "42")],
+        ),
+        (
+            "go",
+            "package main\n// static int f(void) { return 42; }\nimport \"C\"\nimport \"fmt\"\nfunc main() { fmt.Print(C.f()) }",
+            vec![],
         ),
         ("rust", "mod f;\nfn main() { print!(\"{}\", f::f()) }", vec![file("f.rs", "pub fn f() -> i32 { 42 }")]),
         (

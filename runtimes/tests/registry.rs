@@ -157,7 +157,7 @@ fn the_main_file_is_named_as_the_language_wants() {
     if let Some(plan) = plan(&registry, "java", code) {
         assert_eq!(plan.run.argv.last().unwrap(), "p.C");
         assert!(plan.compile.unwrap().argv.contains(&"B.java".to_owned()));
-        assert!(plan.run.argv.iter().any(|word| word == "-Xmx166m"), "{:?}", plan.run.argv);
+        assert!(plan.run.argv.iter().any(|word| word == "-Xmx179m"), "{:?}", plan.run.argv);
     }
 }
 
@@ -300,5 +300,32 @@ fn read_only_paths_exist_and_none_holds_another() {
             paths.iter().enumerate().all(|(other, above)| other == position || !path.starts_with(above)),
             "{paths:?}"
         );
+    }
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_manifest() {
+    let text = include_str!("../../docs/runtimes.md");
+    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let registry = load(&[("lua.toml", example)]).unwrap();
+    assert_eq!(registry.find("lua5.4").unwrap().name, "lua");
+    // What the example has as comments, switched on: only placeholders for values may be wrong with it.
+    let full = example
+        .replace("# scan = \"java\"", "#")
+        .replace("[...]", "[\"{lua}\", \"{sources}\"]")
+        .replace("{ ... }", "{}")
+        .replace("\n# ", "\n");
+    let registry = load(&[("lua.toml", &full)]).unwrap_or_else(|errors| panic!("{errors:?}\n{full}"));
+    let lua = registry.find("lua").unwrap();
+    assert_eq!(lua.limits.run.stack, Some(64 * MIB));
+    assert_eq!(lua.limits.box_inodes, Some(4096));
+}
+
+#[test]
+fn every_language_is_documented() {
+    let text = include_str!("../../docs/runtimes.md");
+    for runtime in Registry::load(&[]).unwrap().iter() {
+        let row = format!("| `{}` | {} |", runtime.name, runtime.aliases.join(", "));
+        assert!(text.contains(&row), "{row}");
     }
 }

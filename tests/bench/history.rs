@@ -81,8 +81,8 @@ impl Load {
             started_at: Some(queued_at + 3),
             completed_at: queued_at + time as i64,
             result: RunResult {
-                success: dice % 10 != 0,
-                status: if dice % 10 == 0 { Status::Timeout } else { Status::Completed },
+                success: !dice.is_multiple_of(10),
+                status: if dice.is_multiple_of(10) { Status::Timeout } else { Status::Completed },
                 stdout: output.clone(),
                 output,
                 error: None,

@@ -53,7 +53,7 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, outcome: Result<(), &HistoryError>) {
+    fn note(&self, outcome: &Result<(), HistoryError>) {
         let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (outcome, fault.as_mut()) {
             (Ok(()), None) => {}
@@ -155,7 +155,7 @@ impl Writer {
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => true,
                 Err(RecvTimeoutError::Timeout) => {
                     let outcome = self.probe();
-                    self.health.note(outcome.as_ref().map(|()| ()));
+                    self.health.note(&outcome);
                     false
                 }
             };
@@ -181,31 +181,25 @@ impl Writer {
     fn commit(&mut self, group: &mut Group) {
         let together =
             self.transaction(|connection| group.iter_mut().try_for_each(|(write, _)| write.apply(connection)));
-        match together {
-            Ok(()) => {
-                self.note(group.len(), Ok(()));
-                for (write, _permit) in group.drain(..) {
-                    write.answer(Ok(()));
-                }
-            }
+        match &together {
             // Nobody gets in while the lock is elsewhere: one wait for the whole group.
-            Err(error @ HistoryError::Locked(_)) => {
-                self.note(group.len(), Err(&error));
+            Ok(()) | Err(HistoryError::Locked(_)) => {
+                self.note(group.len(), &together);
                 for (write, _permit) in group.drain(..) {
-                    write.answer(Err(error.clone()));
+                    write.answer(together.clone());
                 }
             }
             Err(_) => {
                 for (mut write, _permit) in group.drain(..) {
                     let outcome = self.transaction(|connection| write.apply(connection));
-                    self.note(1, outcome.as_ref().map(|()| ()));
+                    self.note(1, &outcome);
                     write.answer(outcome);
                 }
             }
         }
     }
 
-    fn note(&self, writes: usize, outcome: Result<(), &HistoryError>) {
+    fn note(&self, writes: usize, outcome: &Result<(), HistoryError>) {
         let Activity { writes: written, commits, failures } = &*self.activity;
         match outcome {
             Ok(()) => {

@@ -6,11 +6,13 @@
 //!
 //! **Invariant.** Nothing here knows HTTP or sockets; rooms are told through [`RoomObserver`].
 
+pub mod admission;
 pub mod batch;
 pub mod execution;
 pub mod idempotency;
 pub mod lock;
 pub mod observer;
+pub mod quotas;
 pub mod refusal;
 pub mod response;
 pub mod submission;

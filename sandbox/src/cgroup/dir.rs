@@ -14,6 +14,9 @@ use super::SetupError;
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
+/// A lock on a directory.
+pub type Lock = Flock<OwnedFd>;
+
 /// An open directory and what it is called, for messages.
 pub struct Dir {
     fd: OwnedFd,
@@ -121,9 +124,18 @@ impl Dir {
     }
 
     /// Takes the lock that says "the owner of this directory lives". It goes with the last descriptor.
-    pub fn lock(&self) -> Result<Flock<OwnedFd>, Errno> {
+    pub fn lock(&self) -> Result<Lock, Errno> {
+        self.flock(FlockArg::LockExclusiveNonblock)
+    }
+
+    /// Waits for the lock: one spawner at a time looks for dead ones and makes its own place.
+    pub fn wait_for_lock(&self) -> Result<Lock, SetupError> {
+        self.flock(FlockArg::LockExclusive).map_err(|errno| io("locking", &self.path, errno))
+    }
+
+    fn flock(&self, how: FlockArg) -> Result<Lock, Errno> {
         let fd = openat(&self.fd, ".", DIRECTORY, Mode::empty())?;
-        Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)
+        Flock::lock(fd, how).map_err(|(_, errno)| errno)
     }
 }
 

@@ -2,16 +2,14 @@
 //! See Documentation/admin-guide/cgroup-v1 of the kernel.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crankcase_sandbox::spec::StageLimits;
 use nix::errno::Errno;
-use nix::fcntl::Flock;
 use nix::unistd::Pid;
 
-use super::dir::{Dir, io};
+use super::dir::{Dir, Lock, io};
 use super::{ParentLimits, SetupError, Usage, stale};
 
 /// The CPU controller's period; a short one keeps throttled programs responsive.
@@ -36,7 +34,8 @@ pub struct Parent {
     base: Places<Dir>,
     instance: Places<Dir>,
     name: String,
-    _lock: Flock<OwnedFd>,
+    /// One in each hierarchy: each is looked through by itself.
+    _locks: Vec<Lock>,
 }
 
 /// A stage's directories.
@@ -62,6 +61,7 @@ impl Parent {
             cpu: open("cpu")?,
             cpuacct: if apart { Some(open("cpuacct")?) } else { None },
         };
+        let _setting_up = base.memory.wait_for_lock()?;
         base.all().for_each(stale::remove_dead_instances);
         let name = stale::instance_name();
         let instance = Places {
@@ -70,7 +70,10 @@ impl Parent {
             cpu: base.cpu.child(&name)?,
             cpuacct: base.cpuacct.as_ref().map(|dir| dir.child(&name)).transpose()?,
         };
-        let lock = instance.memory.lock().map_err(|errno| io("locking", instance.memory.path(), errno))?;
+        let locks = instance
+            .all()
+            .map(|dir| dir.lock().map_err(|errno| io("locking", dir.path(), errno)))
+            .collect::<Result<_, _>>()?;
         if instance.memory.has("memory.use_hierarchy") && instance.memory.number("memory.use_hierarchy") == Ok(0) {
             instance.memory.set("memory.use_hierarchy", "1")?;
         }
@@ -80,7 +83,7 @@ impl Parent {
         // Shares count from 2, with 1024 for any other cgroup, where v2's weight has 100.
         let shares = (limits.cpu_weight * 1024 / 100).clamp(2, 262_144);
         instance.cpu.set("cpu.shares", &shares.to_string())?;
-        Ok(Self { base, instance, name, _lock: lock })
+        Ok(Self { base, instance, name, _locks: locks })
     }
 
     pub fn leaf(&self, name: &str) -> Result<Leaf, Errno> {

@@ -4,17 +4,16 @@
 //! itself) and `jobs`, the parent of all stages.
 
 use std::fmt::Write as _;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use crankcase_sandbox::spec::StageLimits;
 use nix::errno::Errno;
-use nix::fcntl::Flock;
 use nix::unistd::Pid;
 
 use super::detect::{V2_CONTROLLERS, own_path};
-use super::dir::{Dir, io, keyed_number};
+use super::dir::{Dir, Lock, io, keyed_number};
 use super::{ParentLimits, SetupError, Usage, stale};
 
 const PERIOD_US: u64 = 100_000;
@@ -25,7 +24,7 @@ pub struct Parent {
     instance: Dir,
     jobs: Dir,
     name: String,
-    _lock: Flock<OwnedFd>,
+    _lock: Lock,
 }
 
 /// A stage's directory.
@@ -45,6 +44,7 @@ impl Parent {
             dirs.push(next);
         }
         let base = dirs.pop().ok_or(SetupError::MissingController("memory"))?;
+        let _setting_up = base.wait_for_lock()?;
         stale::remove_dead_instances(&base);
         let name = stale::instance_name();
         let instance = base.child(&name)?;

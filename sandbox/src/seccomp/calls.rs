@@ -294,6 +294,7 @@ pub const ALLOWED: &[Group] = &[
         ],
     },
     Group { why: "what kind of system this is", calls: &[libc::SYS_uname, libc::SYS_sysinfo] },
+    Group { why: "installing the second filter, which then forbids this", calls: &[libc::SYS_seccomp] },
     Group { why: "randomness", calls: &[libc::SYS_getrandom] },
     #[cfg(target_arch = "x86_64")]
     Group {

@@ -232,7 +232,16 @@ impl Server {
                     | Request::Create { id, .. } => *id,
                     Request::Hello { .. } => return Err("a second hello"),
                 };
-                let key = *self.names.get(&(client, id)).ok_or("an unknown sandbox id")?;
+                let Some(&key) = self.names.get(&(client, id)) else {
+                    // Of a sandbox that could not be made nothing is left, which is what was asked for.
+                    return match request {
+                        Request::Destroy { id } => {
+                            self.tell(client, &Event::Destroyed { id }, &[]);
+                            Ok(())
+                        }
+                        _ => Err("an unknown sandbox id"),
+                    };
+                };
                 if let Some(sandbox) = self.sandboxes.get_mut(&key) {
                     sandbox.request(request, fd, &self.shared, &self.poll, key);
                 }

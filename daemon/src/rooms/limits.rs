@@ -1,0 +1,81 @@
+//! The bounds on everything that a room or a socket holds. Input is hostile: nothing grows without one.
+
+use std::time::Duration;
+
+/// Bounds of rooms and sockets; the defaults are the contract's where it names one.
+#[derive(Debug, Clone)]
+pub struct RoomLimits {
+    /// Unicode characters of a room's code and of a program to run.
+    pub code_chars: usize,
+    /// Unicode characters of a program's stdin.
+    pub stdin_chars: usize,
+    /// Bytes of one `execution-input`.
+    pub input_bytes: usize,
+    /// Unicode characters of one chat message; what is beyond is cut.
+    pub chat_chars: usize,
+    /// Bytes of JSON of one `debug-state`.
+    pub debug_state_bytes: usize,
+    /// Bytes of JSON of a cursor's `position` and of its `selection`, each.
+    pub cursor_bytes: usize,
+    /// How deep JSON that is passed on may nest.
+    pub json_depth: usize,
+    /// Sockets in one room.
+    pub members: usize,
+    /// Rooms in memory.
+    pub rooms: usize,
+    /// Messages that wait for a missing one, in one room.
+    pub buffered_messages: usize,
+    /// Bytes of those messages.
+    pub buffered_bytes: usize,
+    /// How long such a message waits.
+    pub gap_wait: Duration,
+    /// Longest time between a change and its being in the store.
+    pub save_within: Duration,
+    /// How long a room without members or runs stays in memory.
+    pub idle: Duration,
+    /// Events of one socket in a second, on average.
+    pub events_per_second: u32,
+    /// Events of one socket in one burst.
+    pub events_burst: u32,
+    /// Events of one socket that wait to be handled.
+    pub mailbox_messages: usize,
+    /// Bytes of those events.
+    pub mailbox_bytes: usize,
+    /// Messages that wait for a slow reader before it is disconnected.
+    pub outbox_messages: usize,
+    /// Bytes of those messages.
+    pub outbox_bytes: usize,
+    /// Bytes of one message from a client; a larger one ends its connection.
+    pub payload_bytes: u64,
+    /// Runs of one socket that wait or run.
+    pub runs_per_socket: usize,
+}
+
+impl Default for RoomLimits {
+    fn default() -> Self {
+        Self {
+            code_chars: 10_000,
+            stdin_chars: 1_000,
+            input_bytes: 16 << 10,
+            chat_chars: 1_000,
+            debug_state_bytes: 32 << 10,
+            cursor_bytes: 1 << 10,
+            json_depth: 32,
+            members: 200,
+            rooms: 10_000,
+            buffered_messages: 1_000,
+            buffered_bytes: 4 << 20,
+            gap_wait: Duration::from_secs(30),
+            save_within: Duration::from_secs(2),
+            idle: Duration::from_secs(60),
+            events_per_second: 300,
+            events_burst: 1_200,
+            mailbox_messages: 1_500,
+            mailbox_bytes: 2 << 20,
+            outbox_messages: 4_096,
+            outbox_bytes: 16 << 20,
+            payload_bytes: 512 << 10,
+            runs_per_socket: 64,
+        }
+    }
+}

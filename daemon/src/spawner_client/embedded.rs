@@ -1,0 +1,87 @@
+//! Starting the spawner when the daemon itself was started as root, without systemd's socket.
+//!
+//! The daemon makes a directory that only it may enter, listens there, hands the listening socket to a supervised spawner
+//! as its descriptor 0 and keeps the reading end of a pipe whose writing end is the spawner's descriptor 1: when the
+//! daemon is gone, however it went, the spawner sees that end close and ends everything.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::unistd::{Gid, Uid, chown};
+use tempfile::TempDir;
+use thiserror::Error;
+
+/// The spawner could not be started.
+#[derive(Debug, Error)]
+pub enum EmbeddedError {
+    /// Its binary is not beside the daemon's.
+    #[error("the spawner is not at {0}; it lies beside the daemon's own binary")]
+    NoBinary(PathBuf),
+    /// Anything of the system's.
+    #[error("starting the spawner: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A spawner of our own; it lives as long as this does.
+pub struct Embedded {
+    /// Where it listens.
+    pub socket: PathBuf,
+    _directory: TempDir,
+    _lifeline: Option<ChildStdout>,
+    _supervisor: Child,
+}
+
+/// What the spawner is started with.
+#[derive(Debug, Clone)]
+pub struct SpawnerArguments {
+    /// The daemon's uid and gid once it has dropped its privileges.
+    pub client: (u32, u32),
+    /// Everything else, as the spawner's command line.
+    pub arguments: Vec<String>,
+}
+
+impl Embedded {
+    /// Starts it. The caller is root.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`].
+    pub fn start(spec: &SpawnerArguments) -> Result<Self, EmbeddedError> {
+        let binary = beside_own_binary()?;
+        let run = Path::new("/run");
+        let parent = if run.is_dir() { run.to_owned() } else { std::env::temp_dir() };
+        let directory = tempfile::Builder::new().prefix("crankcase-").tempdir_in(parent)?;
+        let (uid, gid) = (Uid::from_raw(spec.client.0), Gid::from_raw(spec.client.1));
+        let path = directory.path().join("spawner.sock");
+        let listener = listener(&path)?;
+        for owned in [directory.path(), path.as_path()] {
+            chown(owned, Some(uid), Some(gid)).map_err(std::io::Error::from)?;
+        }
+        let mut supervisor = Command::new(binary)
+            .arg("--supervise")
+            .args(["--client-uid", &spec.client.0.to_string()])
+            .args(&spec.arguments)
+            .stdin(Stdio::from(listener))
+            .stdout(Stdio::piped())
+            .env_clear()
+            .spawn()?;
+        let lifeline = supervisor.stdout.take();
+        Ok(Self { socket: path, _directory: directory, _lifeline: lifeline, _supervisor: supervisor })
+    }
+}
+
+fn listener(path: &Path) -> std::io::Result<OwnedFd> {
+    let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&fd, Backlog::new(16)?)?;
+    Ok(fd)
+}
+
+/// Beside the daemon's binary, or one directory up from a test's.
+fn beside_own_binary() -> Result<PathBuf, EmbeddedError> {
+    let own = std::env::current_exe()?;
+    let path = own.with_file_name("crankcase-spawner");
+    let built = own.ancestors().nth(2).map(|directory| directory.join("crankcase-spawner"));
+    [Some(path.clone()), built].into_iter().flatten().find(|path| path.is_file()).ok_or(EmbeddedError::NoBinary(path))
+}

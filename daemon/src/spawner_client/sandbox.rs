@@ -1,0 +1,154 @@
+//! One sandbox, step by step: create, write, load, start, ended; again for the next stage; dropped.
+
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+
+use crankcase_sandbox::outcome::{KillReason, SandboxError, StageOutcome, Step};
+use crankcase_sandbox::spec::{SandboxSpec, SourceFile, StageCommand, StageLimits};
+use crankcase_sandbox::wire::{Event, Request, SandboxId, pack};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+
+use super::connection::{Connection, Frame};
+
+const LOST: SandboxError = SandboxError { step: Step::Spawner, errno: 0 };
+
+/// A live sandbox; dropping it destroys it.
+pub struct Sandbox {
+    handle: Killer,
+    frames: mpsc::UnboundedReceiver<Frame>,
+}
+
+/// Ends a stage from elsewhere.
+#[derive(Clone)]
+pub struct Killer {
+    connection: Arc<Connection>,
+    id: SandboxId,
+}
+
+/// The daemon's ends of a loaded payload's pipes.
+pub struct Stdio {
+    /// Write end of its stdin.
+    pub stdin: pipe::Sender,
+    /// Read end of its stdout.
+    pub stdout: pipe::Receiver,
+    /// Read end of its stderr.
+    pub stderr: pipe::Receiver,
+}
+
+impl Sandbox {
+    pub(super) async fn create(connection: Arc<Connection>, spec: SandboxSpec) -> Result<Self, SandboxError> {
+        let (id, frames) = connection.register().ok_or(LOST)?;
+        let mut sandbox = Self { handle: Killer { connection, id }, frames };
+        sandbox.send(&Request::Create { id, spec }).await?;
+        match sandbox.next().await? {
+            (Event::Created { .. }, _) => Ok(sandbox),
+            _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
+        }
+    }
+
+    async fn send(&self, request: &Request) -> Result<(), SandboxError> {
+        self.handle.connection.send(request, &[]).await.map_err(|_| LOST)
+    }
+
+    async fn next(&mut self) -> Result<Frame, SandboxError> {
+        match self.frames.recv().await {
+            None => Err(LOST),
+            Some((Event::Failed { error, .. }, _)) => Err(error),
+            Some(frame) => Ok(frame),
+        }
+    }
+
+    /// Writes files into the work directory, before a stage or between two.
+    ///
+    /// # Errors
+    /// [`Step::WriteFile`] when they do not fit or a name is unsafe.
+    pub async fn write(&mut self, files: &[SourceFile]) -> Result<(), SandboxError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let bad = |errno| SandboxError { step: Step::WriteFile, errno };
+        let bytes = pack(files).map_err(|_| bad(0))?;
+        let memory = packed(&bytes).map_err(|error| bad(error.raw_os_error().unwrap_or(0)))?;
+        let request = Request::Write { id: self.handle.id };
+        self.handle.connection.send(&request, &[memory.as_fd()]).await.map_err(|_| LOST)?;
+        match self.next().await? {
+            (Event::Written { .. }, _) => Ok(()),
+            _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
+        }
+    }
+
+    /// Forks a payload and holds it one step before `execve`.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn load(&mut self, command: StageCommand, limits: StageLimits) -> Result<Stdio, SandboxError> {
+        self.send(&Request::Load { id: self.handle.id, command, limits }).await?;
+        let (Event::Loaded { .. }, fds) = self.next().await? else {
+            return Err(SandboxError { step: Step::Protocol, errno: 0 });
+        };
+        let [stdin, stdout, stderr] =
+            <[OwnedFd; 3]>::try_from(fds).map_err(|_| SandboxError { step: Step::Protocol, errno: 0 })?;
+        let pipe = |error: std::io::Error| SandboxError { step: Step::Pipe, errno: error.raw_os_error().unwrap_or(0) };
+        Ok(Stdio {
+            stdin: pipe::Sender::from_owned_fd(stdin).map_err(pipe)?,
+            stdout: pipe::Receiver::from_owned_fd(stdout).map_err(pipe)?,
+            stderr: pipe::Receiver::from_owned_fd(stderr).map_err(pipe)?,
+        })
+    }
+
+    /// Lets the payload go.
+    ///
+    /// # Errors
+    /// [`Step::Spawner`] when the connection is lost.
+    pub async fn start(&self) -> Result<(), SandboxError> {
+        self.send(&Request::Start { id: self.handle.id }).await
+    }
+
+    /// Waits until the stage has ended and everything of it is gone.
+    ///
+    /// # Errors
+    /// The step that failed: [`Step::Exec`] when there was nothing to execute.
+    pub async fn ended(&mut self) -> Result<StageOutcome, SandboxError> {
+        match self.next().await? {
+            (Event::Ended { outcome, .. }, _) => Ok(outcome),
+            _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
+        }
+    }
+
+    /// A handle that can end the stage.
+    #[must_use]
+    pub fn killer(&self) -> Killer {
+        self.handle.clone()
+    }
+}
+
+impl Killer {
+    /// Ends the running stage; without effect when it has ended.
+    pub async fn kill(&self, reason: KillReason) {
+        let _ = self.connection.send(&Request::Kill { id: self.id, reason }, &[]).await;
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let request = Request::Destroy { id: self.handle.id };
+        if self.handle.connection.try_send(&request) {
+            return;
+        }
+        let connection = self.handle.connection.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { connection.send(&request, &[]).await });
+        }
+    }
+}
+
+/// Bytes in an anonymous file, read from its start by whoever gets the descriptor.
+fn packed(bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(memfd_create(c"files", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    std::io::Seek::rewind(&mut file)?;
+    Ok(file.into())
+}

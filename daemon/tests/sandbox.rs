@@ -1,0 +1,176 @@
+//! The spawner through its client: real sandboxes, step by step. Needs root, as the spawner does.
+
+use std::time::Duration;
+
+use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments};
+use crankcase::spawner_client::{Sandbox, SpawnerClient};
+use crankcase_sandbox::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
+use crankcase_sandbox::spec::{
+    CpuQuota, CpuTime, MemoryMax, PidsMax, SandboxSpec, SourceFile, StageCommand, StageLimits, TmpfsInodes, TmpfsSize,
+    WallTime,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_util::sync::CancellationToken;
+
+struct Spawner {
+    client: SpawnerClient,
+    _embedded: Embedded,
+}
+
+async fn spawner() -> Spawner {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root: the spawner makes namespaces and cgroups");
+    let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments: vec![] }).unwrap();
+    let client = SpawnerClient::start(embedded.socket.clone(), CancellationToken::new());
+    client.ready(Duration::from_secs(10)).await.unwrap();
+    Spawner { client, _embedded: embedded }
+}
+
+fn spec() -> SandboxSpec {
+    SandboxSpec {
+        box_size: TmpfsSize::new(16 << 20).unwrap(),
+        box_inodes: TmpfsInodes::new(1000).unwrap(),
+        tmp_size: TmpfsSize::new(16 << 20).unwrap(),
+    }
+}
+
+fn limits() -> StageLimits {
+    StageLimits {
+        memory: MemoryMax::new(256 << 20).unwrap(),
+        pids: PidsMax::new(32).unwrap(),
+        cpu_quota: CpuQuota::new(2000).unwrap(),
+        wall: WallTime::new(5000).unwrap(),
+        cpu: CpuTime::new(4000).unwrap(),
+        open_files: 64,
+        file_size: 64 << 20,
+        stack: 8 << 20,
+    }
+}
+
+fn shell(script: &str) -> StageCommand {
+    StageCommand {
+        argv: vec!["/bin/sh".into(), "-c".into(), script.into()],
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+    }
+}
+
+struct Ran {
+    outcome: StageOutcome,
+    stdout: String,
+    stderr: String,
+}
+
+async fn stage(
+    sandbox: &mut Sandbox,
+    command: StageCommand,
+    limits: StageLimits,
+    stdin: &str,
+) -> Result<Ran, SandboxError> {
+    let mut stdio = sandbox.load(command, limits).await?;
+    sandbox.start().await?;
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let _ = stdio.stdin.write_all(stdin.as_bytes()).await;
+    drop(stdio.stdin);
+    let (a, b) = tokio::join!(stdio.stdout.read_to_end(&mut stdout), stdio.stderr.read_to_end(&mut stderr));
+    a.unwrap();
+    b.unwrap();
+    let outcome = sandbox.ended().await?;
+    Ok(Ran { outcome, stdout: String::from_utf8(stdout).unwrap(), stderr: String::from_utf8(stderr).unwrap() })
+}
+
+async fn run(spawner: &Spawner, script: &str, limits: StageLimits) -> Ran {
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    stage(&mut sandbox, shell(script), limits, "").await.unwrap()
+}
+
+#[tokio::test]
+async fn a_program_runs_and_every_limit_is_named() {
+    let spawner = spawner().await;
+    let hello = run(&spawner, "echo hello; echo oops >&2; exit 3", limits()).await;
+    assert_eq!((hello.stdout.as_str(), hello.stderr.as_str()), ("hello\n", "oops\n"));
+    assert_eq!((hello.outcome.exit, hello.outcome.limit), (Exit::Code(3), None));
+    assert!(hello.outcome.peak_memory > 0 && hello.outcome.wall_time > Duration::ZERO);
+
+    let killed = run(&spawner, "kill -SEGV $$", limits()).await;
+    assert_eq!((killed.outcome.exit, killed.outcome.limit), (Exit::Signal(11), None));
+
+    let wall = StageLimits { wall: WallTime::new(300).unwrap(), ..limits() };
+    let slept = run(&spawner, "echo before; sleep 60", wall).await;
+    assert_eq!((slept.outcome.limit, slept.stdout.as_str()), (Some(Limit::Time), "before\n"));
+    assert!(slept.outcome.wall_time < Duration::from_millis(800));
+
+    let cpu = StageLimits { cpu: CpuTime::new(200).unwrap(), ..limits() };
+    assert_eq!(run(&spawner, "while :; do :; done", cpu).await.outcome.limit, Some(Limit::Cpu));
+
+    let memory = StageLimits { memory: MemoryMax::new(32 << 20).unwrap(), ..limits() };
+    let hog = run(&spawner, "echo before; /usr/bin/python3 -c \"x = b'x' * (200 << 20)\"", memory).await;
+    assert_eq!((hog.outcome.limit, hog.stdout.as_str()), (Some(Limit::Memory), "before\n"));
+
+    let bomb = run(&spawner, "f() { f | f & }; f; sleep 3", limits()).await;
+    assert_eq!(bomb.outcome.limit, Some(Limit::Processes));
+
+    let full = run(&spawner, "head -c 40000000 /dev/zero > big", limits()).await;
+    assert_eq!(full.outcome.limit, Some(Limit::Disk), "{} {:?}", full.stderr, full.outcome);
+
+    let again = run(&spawner, "echo fine", limits()).await;
+    assert_eq!((again.outcome.exit, again.stdout.as_str()), (Exit::Code(0), "fine\n"));
+}
+
+#[tokio::test]
+async fn two_stages_share_the_work_directory_and_nothing_else() {
+    let spawner = spawner().await;
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    let file = |name: &str, content: &str| SourceFile { name: name.into(), content: content.into(), executable: false };
+    sandbox.write(&[file("src/a.txt", "one"), file("b.txt", "two")]).await.unwrap();
+    let first =
+        stage(&mut sandbox, shell("cat src/a.txt b.txt > c.txt; sleep 100 & echo $!"), limits(), "").await.unwrap();
+    assert_eq!(first.outcome.exit, Exit::Code(0));
+    let script = format!("cat c.txt -; kill -0 {} 2>/dev/null || echo gone", first.stdout.trim());
+    let second = stage(&mut sandbox, shell(&script), limits(), " three ").await.unwrap();
+    assert_eq!(second.stdout, "onetwo three gone\n");
+    assert_eq!(second.outcome.limit, None);
+}
+
+#[tokio::test]
+async fn failures_of_ours_name_their_step() {
+    let spawner = spawner().await;
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    let missing = StageCommand { argv: vec!["/nowhere".into()], env: vec![] };
+    let error = stage(&mut sandbox, missing, limits(), "").await.map(|_| ()).unwrap_err();
+    assert_eq!(error, SandboxError { step: Step::Exec, errno: 2 });
+
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    let error = sandbox.ended_without_a_stage().await;
+    assert_eq!(error.step, Step::State);
+}
+
+#[tokio::test]
+async fn a_killed_stage_says_why_and_a_dropped_sandbox_is_gone() {
+    let spawner = spawner().await;
+    for (reason, limit, cancelled) in
+        [(KillReason::Output, Some(Limit::Output), false), (KillReason::Cancelled, None, true)]
+    {
+        let mut sandbox = spawner.client.create(spec()).await.unwrap();
+        let _stdio = sandbox.load(shell("sleep 60"), limits()).await.unwrap();
+        sandbox.start().await.unwrap();
+        sandbox.killer().kill(reason).await;
+        let outcome = sandbox.ended().await.unwrap();
+        assert_eq!((outcome.limit, outcome.cancelled, outcome.exit), (limit, cancelled, Exit::Signal(9)));
+    }
+    for _ in 0..20 {
+        let mut sandbox = spawner.client.create(spec()).await.unwrap();
+        let _stdio = sandbox.load(shell("sleep 60"), limits()).await.unwrap();
+        sandbox.start().await.unwrap();
+    }
+}
+
+/// Asks for something out of order.
+trait OutOfOrder {
+    async fn ended_without_a_stage(&mut self) -> SandboxError;
+}
+
+impl OutOfOrder for Sandbox {
+    async fn ended_without_a_stage(&mut self) -> SandboxError {
+        self.start().await.unwrap();
+        self.ended().await.unwrap_err()
+    }
+}
