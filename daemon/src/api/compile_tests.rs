@@ -195,6 +195,37 @@ async fn refusals_have_their_status_and_wait() {
 }
 
 #[tokio::test]
+async fn a_run_cancelled_while_it_waited_is_no_error() {
+    let mut body = hello();
+    body["roomId"] = json!("r1");
+    let answer = Bench::new(Script::RefuseLater(Refusal::Cancelled)).post("/compile", &body).await;
+    assert_eq!(answer.status, 200);
+    let body = answer.json();
+    assert_eq!((&body["success"], &body["status"]), (&json!(false), &json!("cancelled")));
+    assert_eq!(
+        (&body["executionId"], &body["roomId"], &body["language"]),
+        (&json!(ID), &json!("r1"), &json!("python"))
+    );
+    assert_eq!((&body["output"], &body["exitCode"]), (&json!("No output"), &json!(null)));
+    assert!(body["error"].as_str().is_some_and(|error| error.contains("cancelled")));
+    assert_eq!(body["executionTime"], body["queueTime"]);
+}
+
+#[tokio::test]
+async fn other_layers_are_put_within_cors() {
+    let bench = Bench::new(Script::Hang);
+    let router = super::router_with(bench.state.clone(), |router| {
+        router.route(
+            "/socket",
+            axum::routing::get(|address: axum::Extension<super::ClientAddress>| async move { address.0.0.to_string() }),
+        )
+    });
+    let response = router.oneshot(request("GET", "/socket").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:3000");
+    assert_eq!(axum::body::to_bytes(response.into_body(), 100).await.unwrap(), "127.0.0.1");
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_drops_its_ticket() {
     let bench = Bench::new(Script::Hang);
     let call = tokio::spawn(bench.router.clone().oneshot(json_request("POST", "/compile", &hello())));

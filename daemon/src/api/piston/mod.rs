@@ -36,7 +36,7 @@ pub fn routes() -> Router<Shared> {
 }
 
 /// Gives errors below `/api/v2` Piston's shape, whichever layer they come from.
-pub async fn shape(State(_): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn shape(request: Request, next: Next) -> Response {
     let ours =
         request.uri().path().strip_prefix("/api/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let response = next.run(request).await;
