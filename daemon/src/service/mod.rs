@@ -198,7 +198,7 @@ fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Heal
         .vital("spawner", move || {
             spawner.welcome().is_none().then(|| "The sandbox service is not connected.".to_owned())
         })
-        .vital("history", move || history.health().map(|fault| fault.to_string()))
+        .vital("history", move || history.health().map(|fault| format!("The history cannot be written: {}.", fault.error)))
         .degrading("redis", move || locks.health())
 }
 
