@@ -11,7 +11,7 @@ writable, looked = set(), 0
 for directory, below, _ in os.walk('/'):
     if directory == '/':
         below[:] = [name for name in below if name != 'proc']
-    if directory.startswith('/usr/share/') and directory.count('/') > 4:
+    if directory.count('/') >= 3:
         below[:] = []
     looked += 1
     path = os.path.join(directory, 'crankcase-test')
