@@ -30,13 +30,9 @@ use crate::jobs::admission::memory::Machine;
 use crate::jobs::lock::RoomLocks;
 use crate::jobs::{Jobs, Parts};
 use crate::metrics::Metrics;
-use crate::rooms::announcer::Announcer;
-use crate::rooms::bus::{Bus, LocalBus};
-use crate::rooms::diagnostics::Diagnostics;
+use crate::rooms::Rooms;
 use crate::rooms::limits::RoomLimits;
-use crate::rooms::origins::Origins;
 use crate::rooms::registry::RoomRegistry;
-use crate::rooms::socket;
 use crate::spawner_client::SpawnerClient;
 
 /// How long the spawner may take to be there at start.
@@ -110,10 +106,8 @@ impl Service {
             metrics: metrics.clone(),
         });
 
-        let rooms = RoomRegistry::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
-        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::clone(&rooms)));
-        let origins = Arc::new(Origins::default());
-        jobs.observe(Arc::new(Announcer::new(Arc::clone(&bus), Arc::clone(&origins))));
+        let rooms = Rooms::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
+        jobs.observe(rooms.announcer.clone());
         let health = health(&spawner, &history, &locks);
 
         self.listener.set_nonblocking(true)?;
@@ -125,7 +119,7 @@ impl Service {
             batches: Arc::new(jobs.clone()),
             history: history.clone(),
             languages: languages(Arc::clone(&config), Arc::clone(&registry)),
-            rooms: Arc::new(Diagnostics::new(Arc::clone(&rooms), Arc::clone(&bus))),
+            rooms: rooms.diagnostics.clone(),
             health,
             metrics: {
                 let metrics = metrics.clone();
@@ -133,22 +127,16 @@ impl Service {
             },
             started_at,
         });
-        let (socket_layer, sockets) = socket::layer(Arc::new(socket::Shared {
-            registry: Arc::clone(&rooms),
-            bus,
-            runner: Arc::new(jobs.clone()),
-            origins,
-            address_of: Box::new(peer_address),
-        }));
+        let (socket_layer, sockets) = rooms.sockets(Arc::new(jobs.clone()), peer_address);
         let router = crate::api::router(Arc::clone(&api)).layer(socket_layer);
 
         tokio::spawn({
             let (admission, stop) = (admission.clone(), stop.clone());
             async move { stop.run_until_cancelled(admission.watch()).await }
         });
-        let saver = tokio::spawn(Arc::clone(&rooms).maintain(stop.clone()));
+        let saver = tokio::spawn(Arc::clone(&rooms.registry).maintain(stop.clone()));
         tokio::spawn(prune(history.clone(), stop.clone()));
-        tokio::spawn(gauges(metrics, spawner, history.clone(), Arc::clone(&rooms), sockets.clone(), stop.clone()));
+        tokio::spawn(gauges(metrics, spawner, history.clone(), Arc::clone(&rooms.registry), sockets.clone(), stop.clone()));
         tokio::spawn(reload(self.config_file, Arc::clone(&config), jobs.clone(), Arc::clone(&api)));
         std::thread::spawn(move || registry.detect_versions());
 
@@ -220,7 +208,7 @@ fn languages(config: Arc<Config>, registry: Arc<Registry>) -> crate::api::ListLa
 }
 
 /// Where the request that opened a socket came from, proxies seen through where they are trusted.
-fn peer_address(parts: &axum::http::request::Parts) -> Option<IpAddr> {
+fn peer_address(parts: &http::request::Parts) -> Option<IpAddr> {
     let identified = parts.extensions.get::<ClientAddress>().map(|address| address.0);
     identified.or_else(|| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
 }
