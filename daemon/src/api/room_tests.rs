@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::health::Health;
 use super::settings::Settings;
-use super::testing::{Answer, Bench, Script, json_request, request};
+use super::testing::{Answer, Bench, Script, json_request, request, settings};
 use crate::config::Secret;
 use crate::history::Timestamp;
 use crate::ids::{RoomId, UserId};
@@ -79,7 +79,7 @@ async fn live_rooms_are_told() {
     let body = bench.get("/api/diagnostics/health").await.json();
     assert_eq!((&body["status"], &body["queue"]), (&json!("healthy"), &json!({"running": 0, "queued": 0})));
     let health = Health::default().degrading("redis", || Some("Redis is lost".to_owned()));
-    let bench = Bench::with(Script::Hang, Settings::default(), health);
+    let bench = Bench::with(Script::Hang, settings(""), health);
     assert_eq!(bench.get("/api/diagnostics/health").await.json()["status"], "degraded");
 }
 
@@ -90,8 +90,8 @@ async fn administrators_prove_themselves() {
     for path in paths {
         bench.post(path, &json!({"toSequence": 9})).await.error(403, "ADMIN_DISABLED");
     }
-    let settings = Settings { admin_token: Some(Secret::new("0123456789abcdef")), ..Settings::default() };
-    let bench = Bench::with(Script::Hang, settings, Health::default());
+    let with_token = Settings { admin_token: Some(Secret::new("0123456789abcdef")), ..settings("") };
+    let bench = Bench::with(Script::Hang, with_token, Health::default());
     let send = async |path: &str, authorization: Option<&str>, body: Value| -> Answer {
         let mut request = json_request("POST", path, &body);
         if let Some(value) = authorization {

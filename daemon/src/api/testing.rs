@@ -17,10 +17,11 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::health::Health;
+use super::languages::Language;
 use super::runner::{Accepted, Runner};
 use super::settings::Settings;
-use super::{AdvanceError, ApiState, Language, LiveRooms, Parts, router};
-use crate::config::{Config, Environment};
+use super::{AdvanceError, ApiState, LiveRooms, Parts, router};
+use crate::config::{Config, Environment, Limits};
 use crate::history::{History, Options};
 use crate::ids::RoomId;
 use crate::ids::{CorrelationId, ExecutionId};
@@ -239,9 +240,14 @@ impl LiveRooms for FakeRooms {
     }
 }
 
-/// Two languages with the configuration's default limits.
-pub fn languages() -> Vec<Language> {
-    let limits = Config::parse("", &Environment::default()).unwrap().reloadable.limits.general;
+/// The settings that come of a configuration file of this text.
+pub fn settings(text: &str) -> Settings {
+    Settings::new(&Config::parse(text, &Environment::default()).unwrap(), 4334)
+}
+
+/// Two languages with the general limits.
+fn languages(limits: &Limits) -> Vec<Language> {
+    let limits = limits.general;
     let language = |name: &str, aliases: &[&str], version: &str| Language {
         name: name.to_owned(),
         aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
@@ -290,7 +296,7 @@ impl Answer {
 
 impl Bench {
     pub fn new(script: Script) -> Self {
-        Self::with(script, Settings::default(), Health::default())
+        Self::with(script, settings(""), Health::default())
     }
 
     pub fn with(script: Script, settings: Settings, health: Health) -> Self {

@@ -105,7 +105,8 @@ impl Job {
         }
         let mut permit = turn.permit;
         let mut starting = Duration::ZERO;
-        let ran = run_program(&inner, &head, &program, observer.clone(), &cancel, input, &mut permit, &mut starting).await;
+        let ran =
+            run_program(&inner, &head, &program, observer.clone(), &cancel, input, &mut permit, &mut starting).await;
         let running = started.elapsed().saturating_sub(starting);
         account.charge(ran.cpu_time());
         let queue_time = u64::try_from((started - received).as_millis()).unwrap_or(u64::MAX);
@@ -146,7 +147,8 @@ async fn wait_for_turn(
         let wait = inner.parts.config.rooms.lock_wait;
         let lock = inner.parts.locks.enqueue(&head.room);
         let place = lock.must_wait().then(|| lock.place());
-        let acquired = announce_while(observer.as_ref(), head, place, |p| (p.position, p.queue_length), lock.acquire(wait));
+        let acquired =
+            announce_while(observer.as_ref(), head, place, |p| (p.position, p.queue_length), lock.acquire(wait));
         Some(acquired.await.map_err(|_| Refusal::RoomBusy { retry_after: Duration::from_secs(1) })?)
     } else {
         None
@@ -158,7 +160,8 @@ async fn wait_for_turn(
     };
     let place = waiting.place();
     let permit =
-        announce_while(observer.as_ref(), head, Some(place), |p| (p.position, p.queue_length), waiting.admitted()).await;
+        announce_while(observer.as_ref(), head, Some(place), |p| (p.position, p.queue_length), waiting.admitted())
+            .await;
     Ok(Turn { permit: permit.map_err(|error| inner.refusal(error))?, _room: room })
 }
 

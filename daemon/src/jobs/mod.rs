@@ -338,13 +338,7 @@ impl Inner {
         Ok(found.filter(|finished| finished.started_at.is_some()))
     }
 
-    fn request(
-        &self,
-        head: &Head,
-        program: &Program,
-        address: Option<std::net::IpAddr>,
-        background: bool,
-    ) -> Request {
+    fn request(&self, head: &Head, program: &Program, address: Option<std::net::IpAddr>, background: bool) -> Request {
         let most = self.parts.config.admission.max_priority;
         Request {
             room: RoomKey::new(&head.room, &head.user, address),

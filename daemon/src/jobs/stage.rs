@@ -61,7 +61,8 @@ impl Stage<'_> {
             std::future::pending::<()>().await;
         };
         let end = async {
-            let ((), (), ended) = tokio::join!(out.read(stdout, &exceeded), err.read(stderr, &exceeded), sandbox.ended());
+            let ((), (), ended) =
+                tokio::join!(out.read(stdout, &exceeded), err.read(stderr, &exceeded), sandbox.ended());
             ended
         };
         let ended = tokio::select! {

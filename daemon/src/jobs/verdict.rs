@@ -152,14 +152,12 @@ fn limit_sentence(limit: Limit, stage: &StageLimits, limits: &Resolved, who: &st
         Limit::Memory => {
             format!("Memory limit exceeded: the {who} used more than {} MiB.", mib(stage.memory.get()))
         }
-        Limit::Output => format!(
-            "Output limit exceeded: the {who} printed more than {} KiB.",
-            limits.output_bytes as f64 / 1024.0
-        ),
-        Limit::Processes => format!(
-            "Process limit exceeded: the {who} started more than {} processes or threads.",
-            stage.pids.get()
-        ),
+        Limit::Output => {
+            format!("Output limit exceeded: the {who} printed more than {} KiB.", limits.output_bytes as f64 / 1024.0)
+        }
+        Limit::Processes => {
+            format!("Process limit exceeded: the {who} started more than {} processes or threads.", stage.pids.get())
+        }
         Limit::Disk => format!(
             "Disk limit exceeded: the {who} wrote a file of more than {} MiB or filled its {} MiB of space.",
             mib(stage.file_size),
@@ -234,7 +232,10 @@ mod tests {
         let bad = result(None, Some(report(Exit::Code(3), None, "", "oops")));
         assert_eq!((bad.success, bad.exit_code, bad.output.as_str()), (true, Some(3), "oops"));
         let crash = result(None, Some(report(Exit::Signal(11), None, "", "")));
-        assert_eq!((crash.success, crash.signal.as_deref(), crash.output.as_str()), (true, Some("SIGSEGV"), "No output"));
+        assert_eq!(
+            (crash.success, crash.signal.as_deref(), crash.output.as_str()),
+            (true, Some("SIGSEGV"), "No output")
+        );
         assert!(crash.error.is_none());
     }
 
