@@ -8,7 +8,9 @@
 pub mod announcer;
 pub mod bus;
 pub mod delivery;
+pub mod diagnostics;
 pub mod event;
+pub mod history_store;
 pub mod ids;
 pub mod input;
 pub mod limits;
@@ -21,3 +23,67 @@ pub mod socket;
 pub mod state;
 pub mod store;
 pub mod text;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use socketioxide::SocketIo;
+use socketioxide::layer::SocketIoLayer;
+
+use announcer::Announcer;
+use bus::{Bus, LocalBus};
+use diagnostics::Diagnostics;
+use limits::RoomLimits;
+use origins::Origins;
+use registry::RoomRegistry;
+use runner::Runner;
+use store::RoomStore;
+
+/// Everything about rooms, put together. `jobs` needs [`Rooms::announcer`] before it can run anything, the
+/// sockets need `jobs`: first this, then `jobs`, then [`Rooms::sockets`].
+pub struct Rooms {
+    /// The rooms in memory; [`RoomRegistry::maintain`] must run beside it.
+    pub registry: Arc<RoomRegistry>,
+    /// The way to them.
+    pub bus: Arc<dyn Bus>,
+    /// What `jobs` tells.
+    pub announcer: Arc<Announcer>,
+    /// What operators see.
+    pub diagnostics: Arc<Diagnostics>,
+    origins: Arc<Origins>,
+}
+
+impl Rooms {
+    /// Rooms of this daemon alone.
+    #[must_use]
+    pub fn new(limits: RoomLimits, store: Arc<dyn RoomStore>) -> Self {
+        let registry = RoomRegistry::new(limits, store);
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::clone(&registry)));
+        Self::over(registry, bus)
+    }
+
+    /// Rooms that events reach over this bus.
+    #[must_use]
+    pub fn over(registry: Arc<RoomRegistry>, bus: Arc<dyn Bus>) -> Self {
+        let origins = Arc::new(Origins::default());
+        let announcer = Arc::new(Announcer::new(Arc::clone(&bus), Arc::clone(&origins)));
+        let diagnostics = Arc::new(Diagnostics::new(Arc::clone(&registry), Arc::clone(&bus)));
+        Self { registry, bus, announcer, diagnostics, origins }
+    }
+
+    /// The Socket.IO layer for the router, and the handle that closes all connections at shutdown.
+    pub fn sockets(
+        &self,
+        runner: Arc<dyn Runner>,
+        address_of: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> (SocketIoLayer, SocketIo) {
+        socket::layer(Arc::new(socket::Shared {
+            registry: Arc::clone(&self.registry),
+            bus: Arc::clone(&self.bus),
+            runner,
+            origins: Arc::clone(&self.origins),
+            address_of: Box::new(address_of),
+        }))
+    }
+}

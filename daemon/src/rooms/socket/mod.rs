@@ -32,7 +32,7 @@ use connection::Connection;
 const ENGINE_BUFFER: usize = 64;
 
 /// Finds the client's address in the head of the request that connected it.
-pub type AddressOf = fn(&Parts) -> Option<IpAddr>;
+pub type AddressOf = Box<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
 
 /// What all connections share.
 pub struct Shared {
