@@ -10,5 +10,7 @@ pub mod history;
 pub mod ids;
 pub mod jobs;
 pub mod metrics;
+pub mod privilege;
 pub mod rooms;
+pub mod service;
 pub mod spawner_client;

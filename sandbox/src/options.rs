@@ -35,6 +35,8 @@ pub struct Options {
     pub cpu_weight: u64,
     /// Where to make cgroups; `None` chooses.
     pub cgroup_base: Option<String>,
+    /// A number that no other living spawner has; a spawner that is started again keeps it, and its cgroups' paths.
+    pub instance: u32,
     /// The host name inside.
     pub hostname: String,
     /// Host paths to show read-only.
@@ -62,6 +64,7 @@ impl Options {
             memory_max: None,
             cpu_weight: 400,
             cgroup_base: None,
+            instance: std::process::id(),
             hostname: "crankcase".to_owned(),
             read_only: Vec::new(),
         };
@@ -75,6 +78,7 @@ impl Options {
                 Long("memory-max") => options.memory_max = Some(parser.value()?.parse()?),
                 Long("cpu-weight") => options.cpu_weight = parser.value()?.parse()?,
                 Long("cgroup-base") => options.cgroup_base = Some(parser.value()?.string()?),
+                Long("instance") => options.instance = parser.value()?.parse()?,
                 Long("hostname") => options.hostname = parser.value()?.string()?,
                 Long("read-only") => options.read_only.push(parser.value()?.into()),
                 _ => return Err(argument.unexpected()),

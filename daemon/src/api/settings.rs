@@ -46,7 +46,7 @@ impl Settings {
             body_bytes: server.body_limit,
             large_body_bytes: server.body_limit.max(LARGE_BODY_BYTES),
             body_timeout: server.body_timeout,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: server.trusted_proxies.clone(),
             piston: server.piston_api,
             limits: config.reloadable.limits.clone(),
             rate_limit: config.reloadable.rate_limit,

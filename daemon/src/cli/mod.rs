@@ -56,6 +56,11 @@ impl ConfigOption {
         Ok(Config::load(self.file.as_deref(), &Environment::of_process())?)
     }
 
+    /// The file, if there is one.
+    pub fn path(&self, environment: &Environment) -> Option<PathBuf> {
+        self.file.clone().or_else(|| environment.config_file())
+    }
+
     /// Reads it and the manifests that it names, and checks the one against the other.
     pub fn load_with_runtimes(&self) -> anyhow::Result<(Config, Registry)> {
         let config = self.load()?;

@@ -9,20 +9,20 @@
 pub mod admission;
 pub mod batch;
 mod batch_run;
-mod capture;
+pub mod capture;
 pub mod execution;
 pub mod idempotency;
 mod lifecycle;
-mod live_output;
+pub mod live_output;
 pub mod lock;
 pub mod observer;
 pub mod program;
 pub mod quotas;
 pub mod refusal;
 pub mod response;
-mod stage;
+pub mod stage;
 pub mod submission;
-mod verdict;
+pub mod verdict;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -339,12 +339,11 @@ impl Inner {
     }
 
     fn request(&self, head: &Head, program: &Program, address: Option<std::net::IpAddr>, background: bool) -> Request {
-        let most = self.parts.config.admission.max_priority;
         Request {
             room: RoomKey::new(&head.room, &head.user, address),
             user: head.user.clone(),
             class: self.parts.admission.config().class(&head.room, background),
-            priority: head.priority.clamp(-most, most),
+            priority: head.priority,
             cpu_millis: None,
             memory_bytes: program.memory_bytes(),
             wait: None,
