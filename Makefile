@@ -20,7 +20,7 @@ run:
 test:
 	runtimes/install-packages
 	tests/setup
-	$(CARGO) build --workspace --locked
+	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
 
 # p50, p95 and p99 of hello programs through POST /compile against the same programs spawned bare.

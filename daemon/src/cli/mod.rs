@@ -4,6 +4,7 @@
 
 pub mod check_config;
 pub mod doctor;
+mod local;
 pub mod run;
 pub mod runtimes;
 pub mod serve;

@@ -345,7 +345,8 @@ impl Inner {
             class: self.parts.admission.config().class(&head.room, background),
             priority: head.priority,
             cpu_millis: None,
-            memory_bytes: program.memory_bytes(),
+            // On a small host a limit may exceed all there is: such a run takes it all, and its cgroup's parent holds it.
+            memory_bytes: program.memory_bytes().min(self.parts.admission.budget().memory_bytes),
             wait: None,
         }
     }

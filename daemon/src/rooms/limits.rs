@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use crate::config::Config;
 
-/// Seconds' worth of events that a socket may send at once.
-const BURST_SECONDS: u32 = 10;
-
 /// Bounds of rooms and sockets; the defaults are the contract's where it names one.
 #[derive(Debug, Clone)]
 pub struct RoomLimits {
@@ -99,7 +96,9 @@ impl RoomLimits {
             save_within: rooms.save_interval,
             idle: rooms.idle_after,
             events_per_second: rooms.events_per_second,
-            events_burst: rooms.events_per_second.saturating_mul(BURST_SECONDS),
+            events_burst: rooms.events_burst,
+            members: rooms.max_members,
+            rooms: rooms.max_rooms,
             outbox_messages: rooms.send_buffer,
             payload_bytes: u64::try_from(rooms.message_size).unwrap_or(u64::MAX),
             ..Self::default()
