@@ -22,8 +22,8 @@ use tracing::{info, warn};
 use crate::api::health::Health;
 use crate::api::server::{self, Limits};
 use crate::api::settings::Settings;
-use crate::api::{ApiState, ClientAddress, Language, Parts as ApiParts};
-use crate::config::{Config, Environment, LimitSet};
+use crate::api::{ApiState, ClientAddress, Parts as ApiParts};
+use crate::config::{Config, Environment};
 use crate::history::{Durability, History, HistoryError, Options};
 use crate::jobs::admission::Admission;
 use crate::jobs::admission::memory::Machine;
@@ -118,7 +118,7 @@ impl Service {
             runner: Arc::new(jobs.clone()),
             batches: Arc::new(jobs.clone()),
             history: history.clone(),
-            languages: languages(Arc::clone(&config), Arc::clone(&registry)),
+            languages: crate::api::languages::list(Arc::clone(&config), Arc::clone(&registry)),
             rooms: rooms.diagnostics.clone(),
             health,
             metrics: {
@@ -128,7 +128,7 @@ impl Service {
             started_at,
         });
         let (socket_layer, sockets) = rooms.sockets(Arc::new(jobs.clone()), peer_address);
-        let router = crate::api::router(Arc::clone(&api)).layer(socket_layer);
+        let router = crate::api::router_with(Arc::clone(&api), |router| router.layer(socket_layer));
 
         tokio::spawn({
             let (admission, stop) = (admission.clone(), stop.clone());
@@ -188,23 +188,6 @@ fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Heal
         })
         .vital("history", move || history.health().map(|fault| format!("The history cannot be written: {}.", fault.error)))
         .degrading("redis", move || locks.health())
-}
-
-fn languages(config: Arc<Config>, registry: Arc<Registry>) -> crate::api::ListLanguages {
-    Arc::new(move || {
-        let offered = |name: &str| config.runtimes.offers(name);
-        let limits = &config.reloadable.limits;
-        registry
-            .iter()
-            .filter(|runtime| runtime.installed() && offered(&runtime.name))
-            .map(|runtime| Language {
-                name: runtime.name.clone(),
-                aliases: runtime.aliases.clone(),
-                version: runtime.version().map(str::to_owned),
-                limits: limits.of_language(&runtime.name, &LimitSet::from(&runtime.limits)),
-            })
-            .collect()
-    })
 }
 
 /// Where the request that opened a socket came from, proxies seen through where they are trusted.
