@@ -28,6 +28,11 @@ const USERS: u64 = 25_000;
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
 fn main() -> Result<ExitCode> {
+    // Each slow write says what was slow.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .init();
     let mut arguments = std::env::args().skip(1);
     let executions = arguments.next().map_or(Ok(1_000_000), |text| text.parse()).context("EXECUTIONS")?;
     let rooms = arguments.next().map_or(Ok(10_000), |text| text.parse()).context("ROOMS")?;
