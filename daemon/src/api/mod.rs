@@ -15,6 +15,7 @@ mod error;
 mod execution;
 mod fields;
 pub mod health;
+pub mod languages;
 mod params;
 mod piston;
 mod rate_limit;
@@ -48,7 +49,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use address::ClientAddress;
 pub use diagnostics::{AdvanceError, LiveRooms};
-pub use state::{ApiState, Language, ListLanguages, Parts, RenderMetrics};
+pub use state::{ApiState, Parts, RenderMetrics};
 
 type Shared = Arc<ApiState>;
 

@@ -27,7 +27,7 @@ pub mod text;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::http::request::Parts;
+use http::request::Parts;
 use socketioxide::SocketIo;
 use socketioxide::layer::SocketIoLayer;
 

@@ -22,21 +22,17 @@ use tracing::{info, warn};
 use crate::api::health::Health;
 use crate::api::server::{self, Limits};
 use crate::api::settings::Settings;
-use crate::api::{ApiState, ClientAddress, Language, Parts as ApiParts};
-use crate::config::{Config, Environment, LimitSet};
+use crate::api::{ApiState, ClientAddress, Parts as ApiParts};
+use crate::config::{Config, Environment};
 use crate::history::{Durability, History, HistoryError, Options};
 use crate::jobs::admission::Admission;
 use crate::jobs::admission::memory::Machine;
 use crate::jobs::lock::RoomLocks;
 use crate::jobs::{Jobs, Parts};
 use crate::metrics::Metrics;
-use crate::rooms::announcer::Announcer;
-use crate::rooms::bus::{Bus, LocalBus};
-use crate::rooms::diagnostics::Diagnostics;
+use crate::rooms::Rooms;
 use crate::rooms::limits::RoomLimits;
-use crate::rooms::origins::Origins;
 use crate::rooms::registry::RoomRegistry;
-use crate::rooms::socket;
 use crate::spawner_client::SpawnerClient;
 
 /// How long the spawner may take to be there at start.
@@ -110,10 +106,8 @@ impl Service {
             metrics: metrics.clone(),
         });
 
-        let rooms = RoomRegistry::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
-        let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::clone(&rooms)));
-        let origins = Arc::new(Origins::default());
-        jobs.observe(Arc::new(Announcer::new(Arc::clone(&bus), Arc::clone(&origins))));
+        let rooms = Rooms::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
+        jobs.observe(rooms.announcer.clone());
         let health = health(&spawner, &history, &locks);
 
         self.listener.set_nonblocking(true)?;
@@ -124,8 +118,8 @@ impl Service {
             runner: Arc::new(jobs.clone()),
             batches: Arc::new(jobs.clone()),
             history: history.clone(),
-            languages: languages(Arc::clone(&config), Arc::clone(&registry)),
-            rooms: Arc::new(Diagnostics::new(Arc::clone(&rooms), Arc::clone(&bus))),
+            languages: crate::api::languages::list(Arc::clone(&config), Arc::clone(&registry)),
+            rooms: rooms.diagnostics.clone(),
             health,
             metrics: {
                 let metrics = metrics.clone();
@@ -133,22 +127,16 @@ impl Service {
             },
             started_at,
         });
-        let (socket_layer, sockets) = socket::layer(Arc::new(socket::Shared {
-            registry: Arc::clone(&rooms),
-            bus,
-            runner: Arc::new(jobs.clone()),
-            origins,
-            address_of: Box::new(peer_address),
-        }));
-        let router = crate::api::router(Arc::clone(&api)).layer(socket_layer);
+        let (socket_layer, sockets) = rooms.sockets(Arc::new(jobs.clone()), peer_address);
+        let router = crate::api::router_with(Arc::clone(&api), |router| router.layer(socket_layer));
 
         tokio::spawn({
             let (admission, stop) = (admission.clone(), stop.clone());
             async move { stop.run_until_cancelled(admission.watch()).await }
         });
-        let saver = tokio::spawn(Arc::clone(&rooms).maintain(stop.clone()));
+        let saver = tokio::spawn(Arc::clone(&rooms.registry).maintain(stop.clone()));
         tokio::spawn(prune(history.clone(), stop.clone()));
-        tokio::spawn(gauges(metrics, spawner, history.clone(), Arc::clone(&rooms), sockets.clone(), stop.clone()));
+        tokio::spawn(gauges(metrics, spawner, history.clone(), Arc::clone(&rooms.registry), sockets.clone(), stop.clone()));
         tokio::spawn(reload(self.config_file, Arc::clone(&config), jobs.clone(), Arc::clone(&api)));
         std::thread::spawn(move || registry.detect_versions());
 
@@ -202,25 +190,8 @@ fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Heal
         .degrading("redis", move || locks.health())
 }
 
-fn languages(config: Arc<Config>, registry: Arc<Registry>) -> crate::api::ListLanguages {
-    Arc::new(move || {
-        let offered = |name: &str| config.runtimes.offers(name);
-        let limits = &config.reloadable.limits;
-        registry
-            .iter()
-            .filter(|runtime| runtime.installed() && offered(&runtime.name))
-            .map(|runtime| Language {
-                name: runtime.name.clone(),
-                aliases: runtime.aliases.clone(),
-                version: runtime.version().map(str::to_owned),
-                limits: limits.of_language(&runtime.name, &LimitSet::from(&runtime.limits)),
-            })
-            .collect()
-    })
-}
-
 /// Where the request that opened a socket came from, proxies seen through where they are trusted.
-fn peer_address(parts: &axum::http::request::Parts) -> Option<IpAddr> {
+fn peer_address(parts: &http::request::Parts) -> Option<IpAddr> {
     let identified = parts.extensions.get::<ClientAddress>().map(|address| address.0);
     identified.or_else(|| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
 }

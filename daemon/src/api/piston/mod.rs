@@ -56,22 +56,22 @@ pub async fn shape(request: Request, next: Next) -> Response {
 }
 
 async fn runtimes(State(state): State<Shared>) -> Json<Value> {
-    let runtime = |language: &super::Language| {
+    let runtime = |language: &super::languages::Language| {
         json!({
             "language": language.name,
             "version": version::normal(language.version.as_deref()),
             "aliases": language.aliases,
         })
     };
-    Json((state.languages)().iter().map(runtime).collect())
+    Json((state.languages)(&state.settings().limits).iter().map(runtime).collect())
 }
 
 async fn packages(State(state): State<Shared>) -> Json<Value> {
-    let package = |language: &super::Language| {
+    let package = |language: &super::languages::Language| {
         let version = version::normal(language.version.as_deref());
         json!({ "language": language.name, "language_version": version, "installed": true })
     };
-    Json((state.languages)().iter().map(package).collect())
+    Json((state.languages)(&state.settings().limits).iter().map(package).collect())
 }
 
 async fn fixed_packages() -> ApiError {
@@ -97,7 +97,7 @@ async fn execute(
         Err(error) => return Err(error.into()),
     };
     let address = address.map(|Extension(ClientAddress(address))| address);
-    let languages = (state.languages)();
+    let languages = (state.languages)(&settings.limits);
     let asked = request::read(Fields::new(body), &languages, address, received)?;
     let version = version::normal(asked.language.version.as_deref());
     let accepted = state.runner.submit(asked.submission).await.map_err(ApiError::refused)?;

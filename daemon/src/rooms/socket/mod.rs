@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::request::Parts;
+use http::request::Parts;
 use futures_util::FutureExt;
 use socketioxide::SocketIo;
 use socketioxide::adapter::{Adapter, LocalAdapter};
