@@ -26,7 +26,8 @@ fn a_program_has_no_capability_in_any_set_as_the_host_sees_it() {
 #[test]
 fn a_compiler_has_none_either() {
     // Seconds of work in few characters.
-    let code = "#include <regex>\n#include <map>\nint main() { std::regex r(\"a\"); std::map<int, int> m; return m.size(); }";
+    let code =
+        "#include <regex>\n#include <map>\nint main() { std::regex r(\"a\"); std::map<int, int> m; return m.size(); }";
     std::thread::scope(|scope| {
         let run = scope.spawn(|| shared().run("cpp", code));
         let (pid, sets) = eventually(Duration::from_secs(60), || {
