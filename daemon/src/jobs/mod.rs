@@ -199,7 +199,10 @@ impl Jobs {
     /// # Errors
     /// [`Refusal`] when it cannot even wait: unknown language, full queue, used-up quota.
     pub async fn submit(&self, submission: Submission) -> Result<Ticket, Refusal> {
-        let result = self.take_on(submission).await;
+        let jobs = self.clone();
+        // A task of its own: a client that leaves in the middle must not leave half of it done.
+        let taken = tokio::spawn(async move { jobs.take_on(submission).await }).await;
+        let result = taken.unwrap_or(Err(Refusal::ShuttingDown));
         if let Err(refusal) = &result {
             self.inner.parts.metrics.refused(refusal);
         }
