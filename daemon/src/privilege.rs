@@ -56,7 +56,11 @@ impl Account {
                 None => by_name("nobody")?.unwrap_or((Uid::from_raw(65_534), Gid::from_raw(65_534))),
             },
         };
-        if found.0.is_root() { Err(PrivilegeError::Root) } else { Ok(Self { uid: found.0.as_raw(), gid: found.1.as_raw() }) }
+        if found.0.is_root() {
+            Err(PrivilegeError::Root)
+        } else {
+            Ok(Self { uid: found.0.as_raw(), gid: found.1.as_raw() })
+        }
     }
 }
 

@@ -34,7 +34,7 @@ const CAPABILITIES: [u32; 7] = [0, 1, 5, 6, 7, 8, 21];
 
 fn main() -> ExitCode {
     let result = Options::from_env().and_then(|options| match options.mode {
-        RunMode::Supervise => supervise::supervise(),
+        RunMode::Supervise => supervise::supervise(options.remove.as_deref()),
         RunMode::Serve => serve(&options),
     });
     match result {

@@ -41,6 +41,8 @@ pub struct Options {
     pub hostname: String,
     /// Host paths to show read-only.
     pub read_only: Vec<PathBuf>,
+    /// A directory with a socket in it that the supervisor removes in the end: the daemon may not any more.
+    pub remove: Option<PathBuf>,
 }
 
 impl Options {
@@ -67,6 +69,7 @@ impl Options {
             instance: std::process::id(),
             hostname: "crankcase".to_owned(),
             read_only: Vec::new(),
+            remove: None,
         };
         while let Some(argument) = parser.next()? {
             match argument {
@@ -80,6 +83,7 @@ impl Options {
                 Long("cgroup-base") => options.cgroup_base = Some(parser.value()?.string()?),
                 Long("instance") => options.instance = parser.value()?.parse()?,
                 Long("hostname") => options.hostname = parser.value()?.string()?,
+                Long("remove") => options.remove = Some(parser.value()?.into()),
                 Long("read-only") => options.read_only.push(parser.value()?.into()),
                 _ => return Err(argument.unexpected()),
             }

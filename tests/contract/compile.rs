@@ -81,7 +81,7 @@ fn exit_codes_and_signals_are_outcomes() {
     for (code, signal) in [
         ("int main(void) { *(volatile int *)0 = 1; }", "SIGSEGV"),
         ("#include <stdlib.h>\nint main(void) { abort(); }", "SIGABRT"),
-        ("int main(int n, char **a) { volatile int zero = n - n; return 1 / zero; }", "SIGFPE"),
+        ("int main(int n, char **a) { volatile int one = n, zero = n - n; return one / zero; }", "SIGFPE"),
         ("#include <signal.h>\nint main(void) { raise(SIGKILL); }", "SIGKILL"),
         ("#include <signal.h>\nint main(void) { raise(SIGTERM); }", "SIGTERM"),
     ] {

@@ -82,11 +82,8 @@ async fn execute(config: &Config, registry: &Registry, program: &Program) -> any
     let stdio = sandbox.load(program.plan.run.clone(), program.limits.run).await?;
     sandbox.start().await?;
     let feeding = tokio::spawn(copy(tokio::io::stdin(), stdio.stdin));
-    let ((), (), ended) = tokio::join!(
-        copy(stdio.stdout, tokio::io::stdout()),
-        copy(stdio.stderr, tokio::io::stderr()),
-        sandbox.ended()
-    );
+    let ((), (), ended) =
+        tokio::join!(copy(stdio.stdout, tokio::io::stdout()), copy(stdio.stderr, tokio::io::stderr()), sandbox.ended());
     feeding.abort();
     Ok(exit_code(&ended?))
 }

@@ -10,6 +10,7 @@ use crankcase::privilege::{Account, become_account};
 use crankcase::service::{Service, logging, spawner};
 use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments};
 use crankcase_runtimes::Registry;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, chown, geteuid};
 
 use super::{ConfigOption, doctor};
@@ -27,6 +28,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         anyhow::bail!("{refusal}");
     }
     let config_file = options.config.path(&Environment::of_process());
+    raise_open_files();
     // A low port and the spawner want root; both come before the last line that does.
     let listener = TcpListener::bind(config.server.listen)
         .with_context(|| format!("server.listen: cannot listen on {}", config.server.listen))?;
@@ -37,6 +39,13 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     // Blocking work that is still under way belongs to nobody any more.
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Connections, pipes and sockets are descriptors: as many as the host grants.
+fn raise_open_files() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 /// As root: makes the data directory, starts the spawner and gives root up. The spawner lives as long as the first value.

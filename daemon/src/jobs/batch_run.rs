@@ -26,7 +26,13 @@ use crate::spawner_client::Sandbox;
 impl BatchRunner for Jobs {
     fn run_batch(&self, batch: BatchSubmission) -> BoxFuture<'_, Result<BatchFinished, Refusal>> {
         Box::pin(async move {
-            let result = self.take_on_batch(batch).await;
+            let jobs = self.clone();
+            // A task of its own, as for a single run; what it waits for is abandoned when this future is dropped.
+            let share = tokio::spawn(async move { jobs.take_on_batch(batch).await }).await;
+            let result = match share.unwrap_or(Err(Refusal::ShuttingDown)) {
+                Ok(taken) => taken.finished().await,
+                Err(refusal) => Err(refusal),
+            };
             if let Err(refusal) = &result {
                 self.inner.parts.metrics.refused(refusal);
             }
@@ -55,7 +61,7 @@ struct Progress {
 }
 
 impl Jobs {
-    async fn take_on_batch(&self, batch: BatchSubmission) -> Result<BatchFinished, Refusal> {
+    async fn take_on_batch(&self, batch: BatchSubmission) -> Result<Taken, Refusal> {
         let inner = &self.inner;
         let submission = batch.submission;
         let program = inner.prepare(&submission)?;
@@ -63,7 +69,7 @@ impl Jobs {
         let correlation_id = submission.correlation_id.clone().unwrap_or_else(|| CorrelationId::from(&id));
         let key = Key { room: submission.room.clone(), user: submission.user.clone(), correlation_id };
         let (owner, share) = match inner.batches.begin(&key, &id) {
-            Begun::Repeat(share) => return repeated(share).await,
+            Begun::Repeat(share) => return Ok(Taken::Repeat(share)),
             Begun::First(owner, share) => (owner, share),
         };
         if submission.correlation_id.is_some()
@@ -72,7 +78,7 @@ impl Jobs {
         {
             let stored = Arc::new(stored);
             owner.finish(Arc::clone(&stored));
-            return Ok(Arc::unwrap_or_clone(stored));
+            return Ok(Taken::Stored(stored));
         }
         let quota = inner.quotas.enter(&key.room, &key.user, submission.address)?;
         let head = head(&submission, id.clone(), key.correlation_id);
@@ -99,16 +105,31 @@ impl Jobs {
             }
             inner.forget(&id);
         });
-        match share.result().await {
-            Some(finished) => Ok(Arc::unwrap_or_clone(finished)),
-            None => Err(refused.await.unwrap_or(Refusal::ShuttingDown)),
-        }
+        Ok(Taken::First(share, refused))
     }
 }
 
-async fn repeated(share: Share<Arc<BatchFinished>>) -> Result<BatchFinished, Refusal> {
-    let finished = share.result().await.ok_or(Refusal::ShuttingDown)?;
-    Ok(BatchFinished { replayed: true, ..Arc::unwrap_or_clone(finished) })
+/// A batch that was taken on, for whoever waits.
+enum Taken {
+    First(Share<Arc<BatchFinished>>, tokio::sync::oneshot::Receiver<Refusal>),
+    Repeat(Share<Arc<BatchFinished>>),
+    Stored(Arc<BatchFinished>),
+}
+
+impl Taken {
+    async fn finished(self) -> Result<BatchFinished, Refusal> {
+        match self {
+            Self::Stored(stored) => Ok(Arc::unwrap_or_clone(stored)),
+            Self::Repeat(share) => {
+                let finished = share.result().await.ok_or(Refusal::ShuttingDown)?;
+                Ok(BatchFinished { replayed: true, ..Arc::unwrap_or_clone(finished) })
+            }
+            Self::First(share, refused) => match share.result().await {
+                Some(finished) => Ok(Arc::unwrap_or_clone(finished)),
+                None => Err(refused.await.unwrap_or(Refusal::ShuttingDown)),
+            },
+        }
+    }
 }
 
 impl Batch {

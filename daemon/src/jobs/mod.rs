@@ -45,7 +45,7 @@ use lifecycle::Job;
 use lock::RoomLocks;
 pub use observer::{RoomObserver, Stream};
 use program::Program;
-use quotas::{Quota, QuotaConfig, Quotas};
+use quotas::Quotas;
 pub use refusal::Refusal;
 pub use response::CompileResponse;
 pub use submission::{LimitOverrides, Submission};
@@ -167,7 +167,7 @@ impl Jobs {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let reloadable = parts.config.reloadable.clone();
-        let quotas = Quotas::new(quota_config(&reloadable));
+        let quotas = Quotas::new(reloadable.quotas);
         Self {
             inner: Arc::new(Inner {
                 parts,
@@ -190,7 +190,7 @@ impl Jobs {
 
     /// Puts other limits and quotas in force; what runs or waits keeps its own.
     pub fn reload(&self, reloadable: Reloadable) {
-        self.inner.quotas.reconfigure(quota_config(&reloadable));
+        self.inner.quotas.reconfigure(reloadable.quotas);
         *self.inner.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
     }
 
@@ -199,7 +199,10 @@ impl Jobs {
     /// # Errors
     /// [`Refusal`] when it cannot even wait: unknown language, full queue, used-up quota.
     pub async fn submit(&self, submission: Submission) -> Result<Ticket, Refusal> {
-        let result = self.take_on(submission).await;
+        let jobs = self.clone();
+        // A task of its own: a client that leaves in the middle must not leave half of it done.
+        let taken = tokio::spawn(async move { jobs.take_on(submission).await }).await;
+        let result = taken.unwrap_or(Err(Refusal::ShuttingDown));
         if let Err(refusal) = &result {
             self.inner.parts.metrics.refused(refusal);
         }
@@ -391,15 +394,6 @@ fn head(submission: &Submission, id: ExecutionId, correlation_id: CorrelationId)
         priority: submission.priority,
         queued_at: unix_ms(),
     }
-}
-
-fn quota_config(reloadable: &Reloadable) -> QuotaConfig {
-    let quota = |quota: crate::config::Quota| Quota {
-        runs_per_minute: quota.runs_per_minute,
-        cpu_seconds_per_hour: quota.cpu_seconds_per_hour,
-        queued: quota.queued,
-    };
-    QuotaConfig { user: quota(reloadable.quotas.user), room: quota(reloadable.quotas.room) }
 }
 
 /// The wall clock, in Unix milliseconds.

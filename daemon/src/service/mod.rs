@@ -88,9 +88,9 @@ impl Service {
         let history = open_history(&config)?;
         let locks = match &config.redis {
             None => RoomLocks::in_memory(),
-            Some(redis) => RoomLocks::in_redis(redis.url.expose())
-                .await
-                .map_err(|error| ServiceError::Redis(error.to_string()))?,
+            Some(redis) => {
+                RoomLocks::in_redis(redis.url.expose()).await.map_err(|error| ServiceError::Redis(error.to_string()))?
+            }
         };
         let machine = Machine::detect().with_sandboxes(welcome.memory_cgroup.clone());
         let admission = Admission::new(spawner::admission(&config), machine);
@@ -136,7 +136,14 @@ impl Service {
         });
         let saver = tokio::spawn(Arc::clone(&rooms.registry).maintain(stop.clone()));
         tokio::spawn(prune(history.clone(), stop.clone()));
-        tokio::spawn(gauges(metrics, spawner, history.clone(), Arc::clone(&rooms.registry), sockets.clone(), stop.clone()));
+        tokio::spawn(gauges(
+            metrics,
+            spawner,
+            history.clone(),
+            Arc::clone(&rooms.registry),
+            sockets.clone(),
+            stop.clone(),
+        ));
         tokio::spawn(reload(self.config_file, Arc::clone(&config), jobs.clone(), Arc::clone(&api)));
         std::thread::spawn(move || registry.detect_versions());
 
@@ -186,7 +193,9 @@ fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Heal
         .vital("spawner", move || {
             spawner.welcome().is_none().then(|| "The sandbox service is not connected.".to_owned())
         })
-        .vital("history", move || history.health().map(|fault| format!("The history cannot be written: {}.", fault.error)))
+        .vital("history", move || {
+            history.health().map(|fault| format!("The history cannot be written: {}.", fault.error))
+        })
         .degrading("redis", move || locks.health())
 }
 

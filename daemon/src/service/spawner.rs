@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn paths_are_passed_one_by_one() {
-        let config = Config::parse("sandbox.read-only-paths = [\"/opt/x\", \"/opt/y\"]", &Environment::default()).unwrap();
+        let config =
+            Config::parse("sandbox.read-only-paths = [\"/opt/x\", \"/opt/y\"]", &Environment::default()).unwrap();
         let arguments = arguments(&config, &Registry::load(&[]).unwrap());
         assert!(arguments.windows(2).any(|pair| pair == ["--read-only", "/opt/y"]));
         assert!(arguments.windows(2).any(|pair| pair[0] == "--memory-max" && pair[1].parse::<u64>().is_ok()));

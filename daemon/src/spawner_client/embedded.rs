@@ -60,6 +60,7 @@ impl Embedded {
         }
         let mut supervisor = Command::new(binary)
             .arg("--supervise")
+            .args(["--remove".as_ref(), directory.path().as_os_str()])
             .args(["--client-uid", &spec.client.0.to_string()])
             .args(&spec.arguments)
             .stdin(Stdio::from(listener))
