@@ -62,8 +62,12 @@ impl Dir {
         }
     }
 
+    pub fn open_to_write(&self, file: &str) -> Result<OwnedFd, Errno> {
+        openat(&self.fd, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
     pub fn write(&self, file: &str, value: &str) -> Result<(), Errno> {
-        let fd = openat(&self.fd, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let fd = self.open_to_write(file)?;
         write(&fd, value.as_bytes()).map(drop)
     }
 

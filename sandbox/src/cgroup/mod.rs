@@ -10,7 +10,7 @@ mod stale;
 mod v1;
 mod v2;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -142,6 +142,17 @@ impl Leaf {
         match self {
             Self::V1(_) => None,
             Self::V2(leaf) => Some(leaf.as_fd()),
+        }
+    }
+
+    /// Files into which a new process writes `0` to move itself in; none where it is born there.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn entrances(&self) -> Result<Vec<OwnedFd>, Errno> {
+        match self {
+            Self::V1(leaf) => leaf.entrances(),
+            Self::V2(_) => Ok(Vec::new()),
         }
     }
 

@@ -2,6 +2,7 @@
 //! See Documentation/admin-guide/cgroup-v1 of the kernel.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -126,6 +127,12 @@ fn make_path(mount: &Path, relative: &str) -> Result<Dir, SetupError> {
 }
 
 impl Leaf {
+    /// A thread that moves itself by `tasks` needs no lock over all the host's threads; taking that lock, which
+    /// `cgroup.procs` does, waits for a grace period of some 10 ms.
+    pub fn entrances(&self) -> Result<Vec<OwnedFd>, Errno> {
+        self.dirs.all().map(|dir| dir.open_to_write("tasks")).collect()
+    }
+
     pub fn attach(&self, pid: Pid) -> Result<(), Errno> {
         self.dirs.all().try_for_each(|dir| dir.write_number("cgroup.procs", pid.as_raw().unsigned_abs().into()))
     }

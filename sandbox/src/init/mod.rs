@@ -41,10 +41,11 @@ pub struct Plan<'a> {
     tmp_options: CString,
     landlock_abi: u8,
     filters: &'a Filters,
+    entrances: Vec<OwnedFd>,
 }
 
 impl<'a> Plan<'a> {
-    /// Prepares; `host_id` is the sandbox's uid and gid outside.
+    /// Prepares; `host_id` is the sandbox's uid and gid outside, `entrances` are its cgroup's.
     #[must_use]
     pub fn new(
         spec: &SandboxSpec,
@@ -52,6 +53,7 @@ impl<'a> Plan<'a> {
         hostname: &'a str,
         landlock_abi: u8,
         filters: &'a Filters,
+        entrances: Vec<OwnedFd>,
     ) -> Option<Self> {
         let options = |size: u64, inodes: u64, mode: &str| {
             CString::new(format!("size={size},nr_inodes={inodes},mode={mode},uid={host_id},gid={host_id}")).ok()
@@ -62,6 +64,7 @@ impl<'a> Plan<'a> {
             tmp_options: options(spec.tmp_size.get(), spec.box_inodes.get(), "1777")?,
             landlock_abi,
             filters,
+            entrances,
         })
     }
 }
@@ -96,6 +99,8 @@ impl<T> At<T> for Result<T, Errno> {
 fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), SandboxError> {
     // If the spawner dies in the middle of this, so do we.
     prctl::set_pdeathsig(Signal::SIGKILL).at(Step::DeathSignal)?;
+    // Before anything is charged to somebody.
+    plan.entrances.iter().try_for_each(|fd| write(fd, b"0").map(drop)).at(Step::Attach)?;
     // The umask and the nice value of whoever started the spawner are not the program's.
     sys::umask(0o022);
     sys::reset_priority();
@@ -109,12 +114,12 @@ fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), SandboxError> {
     sys::close_fds_except(&[control.as_raw_fd()]).at(Step::CloseFds)?;
     // Supplementary groups can be dropped only while groups are still mapped.
     setgroups(&[]).at(Step::Groups)?;
+    // This process is in its cgroup, which so becomes all that is to be seen of cgroups.
+    unshare(CloneFlags::CLONE_NEWCGROUP).at(Step::CgroupNamespace)?;
     // The user namespace comes after all others: those stay owned by the host's, so that even with every capability
     // in this one nothing could be mounted, no interface raised.
     unshare(CloneFlags::CLONE_NEWUSER).at(Step::UserNamespace)?;
     wait_for_map(control)?;
-    // By now the spawner has put this process into its cgroup, which so becomes all that is to be seen of cgroups.
-    unshare(CloneFlags::CLONE_NEWCGROUP).at(Step::CgroupNamespace)?;
     let (uid, gid) = (Uid::from_raw(INNER_ID), Gid::from_raw(INNER_ID));
     setresgid(gid, gid, gid).at(Step::SetId)?;
     setresuid(uid, uid, uid).at(Step::SetId)?;

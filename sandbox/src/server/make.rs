@@ -36,11 +36,20 @@ pub fn make(shared: &Shared, poll: &Poll, key: u32, slot: u32, spec: &SandboxSpe
     let fail = |step| move |errno: Errno| SandboxError { step, errno: errno as i32 };
     let settings = &shared.settings;
     let host_id = settings.uid_base + slot;
-    let plan = Plan::new(spec, host_id, &settings.hostname, shared.landlock_abi, &shared.filters)
-        .ok_or(SandboxError { step: Step::MountBox, errno: 0 })?;
     let (control, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .map_err(fail(Step::Protocol))?;
     let leaf = shared.cgroups.leaf(&format!("s{key}")).map_err(fail(Step::Cgroup))?;
+    let prepared = leaf.entrances().map_err(fail(Step::Cgroup)).and_then(|entrances| {
+        Plan::new(spec, host_id, &settings.hostname, shared.landlock_abi, &shared.filters, entrances)
+            .ok_or(SandboxError { step: Step::MountBox, errno: 0 })
+    });
+    let plan = match prepared {
+        Ok(plan) => plan,
+        Err(error) => {
+            let _ = shared.cgroups.remove_leaf(&leaf);
+            return Err(error);
+        }
+    };
     let (pid, pidfd) = match sys::clone3(NAMESPACES, leaf.clone_into()) {
         Ok(Cloned::Child) => init::run(&plan, theirs),
         Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
@@ -51,10 +60,9 @@ pub fn make(shared: &Shared, poll: &Poll, key: u32, slot: u32, spec: &SandboxSpe
     };
     drop(theirs);
     let made = Made { pid, pidfd, control, leaf, slot };
-    let attached = if made.leaf.clone_into().is_none() { made.leaf.attach(pid) } else { Ok(()) };
-    let watched = attached
-        .map_err(fail(Step::Attach))
-        .and_then(|()| poll.add(made.control.as_fd(), Token::Control(key)).map_err(fail(Step::Protocol)))
+    let watched = poll
+        .add(made.control.as_fd(), Token::Control(key))
+        .map_err(fail(Step::Protocol))
         .and_then(|()| poll.add(made.pidfd.as_fd(), Token::Init(key)).map_err(fail(Step::Protocol)));
     if let Err(error) = watched {
         sys::pidfd_kill(made.pidfd.as_fd());
