@@ -10,5 +10,6 @@ pub mod history;
 pub mod ids;
 pub mod jobs;
 pub mod metrics;
+pub mod redis_link;
 pub mod rooms;
 pub mod spawner_client;
