@@ -1,5 +1,5 @@
 # Development and installation by hand. Everything works from a fresh clone on Debian 12 with a Rust toolchain.
-.PHONY: build run
+.PHONY: build run test bench
 
 CARGO ?= cargo
 
@@ -15,3 +15,18 @@ run:
 	@if [ "$$(id -u)" -eq 0 ]; then exec target/release/crankcase serve; \
 	else exec sudo --preserve-env=PORT,REDIS_URL,ALLOWED_ORIGINS,CRANKCASE_CONFIG,CRANKCASE_DATA_DIR,RUST_LOG \
 		target/release/crankcase serve; fi
+
+# All tests in one go. They drive the built programs and start real sandboxes, which takes root.
+test:
+	runtimes/install-packages
+	tests/setup
+	$(CARGO) build --workspace --all-targets --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
+
+# p50, p95 and p99 of hello programs through POST /compile against the same programs spawned bare.
+# N=500 make bench sets the number of runs.
+bench:
+	runtimes/install-packages
+	tests/setup
+	$(CARGO) build --release --workspace --locked
+	target/release/bench-latency

@@ -10,6 +10,8 @@ pub mod history;
 pub mod ids;
 pub mod jobs;
 pub mod metrics;
+pub mod privilege;
 pub mod redis_link;
 pub mod rooms;
+pub mod service;
 pub mod spawner_client;

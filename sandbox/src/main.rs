@@ -34,7 +34,7 @@ const CAPABILITIES: [u32; 7] = [0, 1, 5, 6, 7, 8, 21];
 
 fn main() -> ExitCode {
     let result = Options::from_env().and_then(|options| match options.mode {
-        RunMode::Supervise => supervise::supervise(),
+        RunMode::Supervise => supervise::supervise(options.remove.as_deref()),
         RunMode::Serve => serve(&options),
     });
     match result {
@@ -53,7 +53,8 @@ fn serve(options: &Options) -> Result<(), String> {
         .map_err(|errno| format!("opening /proc: {errno}"))?;
     raise_open_files();
     let limits = cgroup::ParentLimits { memory: options.memory_max, cpu_weight: options.cpu_weight };
-    let cgroups = cgroup::Parent::set_up(options.cgroup_base.as_deref(), limits).map_err(|e| e.to_string())?;
+    let cgroups =
+        cgroup::Parent::set_up(options.cgroup_base.as_deref(), options.instance, limits).map_err(|e| e.to_string())?;
     root::enter(&options.read_only, &options.hostname).map_err(|e| e.to_string())?;
     let filters = seccomp::Filters::compile().map_err(|e| e.to_string())?;
     sys::keep_capabilities(&CAPABILITIES).map_err(|errno| format!("keeping capabilities: {errno}"))?;

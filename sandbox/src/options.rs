@@ -35,10 +35,14 @@ pub struct Options {
     pub cpu_weight: u64,
     /// Where to make cgroups; `None` chooses.
     pub cgroup_base: Option<String>,
+    /// A number that no other living spawner has; a spawner that is started again keeps it, and its cgroups' paths.
+    pub instance: u32,
     /// The host name inside.
     pub hostname: String,
     /// Host paths to show read-only.
     pub read_only: Vec<PathBuf>,
+    /// A directory with a socket in it that the supervisor removes in the end: the daemon may not any more.
+    pub remove: Option<PathBuf>,
 }
 
 impl Options {
@@ -62,8 +66,10 @@ impl Options {
             memory_max: None,
             cpu_weight: 400,
             cgroup_base: None,
+            instance: std::process::id(),
             hostname: "crankcase".to_owned(),
             read_only: Vec::new(),
+            remove: None,
         };
         while let Some(argument) = parser.next()? {
             match argument {
@@ -75,7 +81,9 @@ impl Options {
                 Long("memory-max") => options.memory_max = Some(parser.value()?.parse()?),
                 Long("cpu-weight") => options.cpu_weight = parser.value()?.parse()?,
                 Long("cgroup-base") => options.cgroup_base = Some(parser.value()?.string()?),
+                Long("instance") => options.instance = parser.value()?.parse()?,
                 Long("hostname") => options.hostname = parser.value()?.string()?,
+                Long("remove") => options.remove = Some(parser.value()?.into()),
                 Long("read-only") => options.read_only.push(parser.value()?.into()),
                 _ => return Err(argument.unexpected()),
             }

@@ -219,6 +219,8 @@ steps! {
     Pipe = 33, "making the stdio pipes";
     /// The request does not fit the sandbox's state.
     State = 34, "following the order of requests";
+    /// unshare(CLONE_NEWCGROUP).
+    CgroupNamespace = 36, "entering the cgroup namespace";
     /// The connection to the spawner is lost.
     Spawner = 35, "reaching the spawner";
 }

@@ -4,6 +4,7 @@
 //! but start, wait and start again; it ends when the daemon does (its lifeline) or on a termination signal.
 
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,17 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long an orderly end may take before the spawner is killed.
 const END_DEADLINE: Duration = Duration::from_secs(8);
 
-pub fn supervise() -> Result<(), String> {
+/// Supervises; in the end the directory `remove`, with the spawner's socket, is gone.
+pub fn supervise(remove: Option<&Path>) -> Result<(), String> {
+    let result = keep_alive();
+    if let Some(directory) = remove {
+        // What is in it was made by root before anybody else had a part in it; links are not followed.
+        let _ = std::fs::remove_dir_all(directory);
+    }
+    result
+}
+
+fn keep_alive() -> Result<(), String> {
     let text = |errno: nix::errno::Errno| errno.to_string();
     let lifeline = sys::inherited_fd(LIFELINE_FD).map_err(text)?;
     let mut wanted = SigSet::empty();

@@ -115,6 +115,8 @@ pub enum Event {
         landlock_abi: u8,
         /// Sandboxes that may be alive at once.
         sandboxes_max: u32,
+        /// The cgroup directory whose memory is that of all stages together.
+        memory_cgroup: String,
     },
     /// The sandbox is there.
     Created {
@@ -240,12 +242,13 @@ impl Event {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();
         match self {
-            Self::Welcome { version, cgroup_version, landlock_abi, sandboxes_max } => {
+            Self::Welcome { version, cgroup_version, landlock_abi, sandboxes_max, memory_cgroup } => {
                 w.u8(1);
                 w.u16(*version);
                 w.u8(*cgroup_version);
                 w.u8(*landlock_abi);
                 w.u32(*sandboxes_max);
+                w.text(memory_cgroup);
             }
             Self::Created { id } => {
                 w.u8(2);
@@ -304,6 +307,7 @@ impl Event {
                 cgroup_version: r.u8()?,
                 landlock_abi: r.u8()?,
                 sandboxes_max: r.u32()?,
+                memory_cgroup: r.text("cgroup")?,
             },
             2 => Self::Created { id: r.u32()? },
             3 => Self::Written { id: r.u32()? },

@@ -28,6 +28,11 @@ const USERS: u64 = 25_000;
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
 fn main() -> Result<ExitCode> {
+    // Each slow write says what was slow.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .init();
     let mut arguments = std::env::args().skip(1);
     let executions = arguments.next().map_or(Ok(1_000_000), |text| text.parse()).context("EXECUTIONS")?;
     let rooms = arguments.next().map_or(Ok(10_000), |text| text.parse()).context("ROOMS")?;
@@ -147,14 +152,19 @@ async fn bench(path: &Path, load: Load) -> Result<ExitCode> {
 
     let calm = write_while(&history, load, 1, tokio::time::sleep(Duration::from_secs(3))).await?.1;
     let begun = Instant::now();
+    let control = Control::start();
     let (pruned, busy) = write_while(&history, load, 2, history.prune_once(Timestamp(load.now))).await?;
     let pruning = begun.elapsed();
+    let late = control.stop();
     let pruned = pruned?.executions;
     println!("\n{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}", "write (ms)", "writes", "p50", "p95", "p99", "longest");
     for (name, times) in [("alone", &calm), ("while pruning", &busy)] {
         let [p50, p95, p99, longest] = percentiles(times);
         println!("{name:<28} {:>9} {p50:>9.3} {p95:>9.3} {p99:>9.3} {longest:>9.3}", times.len());
     }
+    let [p50, p95, p99, longest] = percentiles(&late);
+    let name = "a bare thread, late by";
+    println!("{name:<28} {:>9} {p50:>9.3} {p95:>9.3} {p99:>9.3} {longest:>9.3}", late.len());
     println!("\npruned {pruned} executions in {:.1} s", pruning.as_secs_f64());
 
     let slow: Vec<_> = questions
@@ -176,7 +186,7 @@ async fn bench(path: &Path, load: Load) -> Result<ExitCode> {
         "{}",
         json!({
             "executions": load.executions, "rooms": load.rooms, "bytes": bytes, "fillSeconds": filled.as_secs_f64(),
-            "questionsMs": by_name, "writeMs": figures(&calm), "writeWhilePruningMs": figures(&busy),
+            "questionsMs": by_name, "writeMs": figures(&calm), "writeWhilePruningMs": figures(&busy), "bareThreadLateMs": figures(&late),
             "pruned": pruned, "pruneSeconds": pruning.as_secs_f64(), "met": met,
         })
     );
@@ -279,6 +289,37 @@ async fn write_while<T>(
     let outcome = other.await;
     done.store(true, Ordering::Relaxed);
     Ok((outcome, writer.await??))
+}
+
+/// A thread that only sleeps, and how late it wakes: what the machine's other work adds to every figure.
+struct Control {
+    done: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Vec<Duration>>,
+}
+
+impl Control {
+    fn start() -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                let nap = Duration::from_millis(1);
+                let mut late = Vec::new();
+                while !done.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    std::thread::sleep(nap);
+                    late.push(begun.elapsed().saturating_sub(nap));
+                }
+                late
+            }
+        });
+        Self { done, thread }
+    }
+
+    fn stop(self) -> Vec<Duration> {
+        self.done.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 /// Of a half, 95 and 99 hundredths, and the longest, in milliseconds.

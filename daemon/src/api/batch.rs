@@ -48,7 +48,7 @@ pub async fn batch(
     let JsonBody { mut fields, received } = body;
     let settings = state.settings();
     let address = address.map(|Extension(address)| address);
-    let cases = cases(&mut fields, settings.stdin_chars)?;
+    let cases = cases(&mut fields, settings.limits.stdin_chars)?;
     let submission = request::submission(&mut fields, &settings, address, received)?;
     let total = cases.len();
     let finished = state.batches.run_batch(BatchSubmission { submission, cases }).await;

@@ -1,5 +1,7 @@
 //! `POST /compile`.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::HeaderValue;
@@ -10,7 +12,10 @@ use super::address::ClientAddress;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::request;
-use crate::jobs::response::CompileResponse;
+use super::service::unix_ms;
+use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
+use crate::jobs::execution::{RunResult, Status, Truncated};
+use crate::jobs::response::{CompileResponse, iso8601};
 use crate::jobs::{Refusal, Submission};
 
 /// Runs one program and answers with its result.
@@ -28,14 +33,71 @@ pub async fn compile(
 
 /// Submits and waits. The ticket lives in this future: whoever drops it gives the place in the queue back.
 ///
+/// One that somebody cancelled while it waited is answered like one that was cancelled while it ran.
+///
 /// # Errors
 /// The refusal, with the execution's id where there is one.
 pub async fn run(state: &Shared, submission: Submission) -> Result<(CompileResponse, bool), ApiError> {
+    let echo = Echo::of(&submission);
     let accepted = state.runner.submit(submission).await.map_err(ApiError::refused)?;
     let (id, correlation_id, replayed) = (accepted.id, accepted.correlation_id, accepted.replayed);
-    let about = |refusal: Refusal| ApiError::refused(refusal).about(&id).correlated(Some(correlation_id.as_str()));
-    let finished = accepted.result.await.map_err(about)?;
-    Ok((CompileResponse::from(&*finished), replayed))
+    match accepted.result.await {
+        Ok(finished) => Ok((CompileResponse::from(&*finished), replayed)),
+        Err(refusal @ Refusal::Cancelled) => Ok((echo.cancelled(&id, &correlation_id, &refusal), replayed)),
+        Err(refusal) => Err(ApiError::refused(refusal).about(&id).correlated(Some(correlation_id.as_str()))),
+    }
+}
+
+/// What the answer repeats of the request.
+struct Echo {
+    room: RoomId,
+    user: UserId,
+    username: String,
+    language: String,
+    received: Instant,
+}
+
+impl Echo {
+    fn of(submission: &Submission) -> Self {
+        Self {
+            room: submission.room.clone(),
+            user: submission.user.clone(),
+            username: submission.username.clone(),
+            language: submission.language.clone(),
+            received: submission.received,
+        }
+    }
+
+    fn cancelled(self, id: &ExecutionId, correlation_id: &CorrelationId, refusal: &Refusal) -> CompileResponse {
+        let waited = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+        CompileResponse {
+            execution_id: id.to_string(),
+            correlation_id: correlation_id.to_string(),
+            user_id: self.user.to_string(),
+            username: self.username,
+            room_id: self.room.to_string(),
+            language: self.language,
+            timestamp: iso8601(unix_ms()),
+            result: RunResult {
+                success: false,
+                status: Status::Cancelled,
+                output: "No output".to_owned(),
+                error: Some(refusal.to_string()),
+                execution_time: waited,
+                stdout: String::new(),
+                stderr: String::new(),
+                exit_code: None,
+                signal: None,
+                compile: None,
+                truncated: Truncated::default(),
+                limit: None,
+                cpu_time: 0,
+                wall_time: 0,
+                memory: 0,
+                queue_time: waited,
+            },
+        }
+    }
 }
 
 /// The answer with the header of a result that was not run again.

@@ -9,7 +9,7 @@ use tower::ServiceExt;
 
 use super::health::Health;
 use super::settings::Settings;
-use super::testing::{Bench, ID, Script, hi, json_request, request};
+use super::testing::{Bench, ID, Script, hi, json_request, request, settings};
 use crate::config::{Config, Environment};
 use crate::jobs::Refusal;
 
@@ -195,6 +195,37 @@ async fn refusals_have_their_status_and_wait() {
 }
 
 #[tokio::test]
+async fn a_run_cancelled_while_it_waited_is_no_error() {
+    let mut body = hello();
+    body["roomId"] = json!("r1");
+    let answer = Bench::new(Script::RefuseLater(Refusal::Cancelled)).post("/compile", &body).await;
+    assert_eq!(answer.status, 200);
+    let body = answer.json();
+    assert_eq!((&body["success"], &body["status"]), (&json!(false), &json!("cancelled")));
+    assert_eq!(
+        (&body["executionId"], &body["roomId"], &body["language"]),
+        (&json!(ID), &json!("r1"), &json!("python"))
+    );
+    assert_eq!((&body["output"], &body["exitCode"]), (&json!("No output"), &json!(null)));
+    assert!(body["error"].as_str().is_some_and(|error| error.contains("cancelled")));
+    assert_eq!(body["executionTime"], body["queueTime"]);
+}
+
+#[tokio::test]
+async fn other_layers_are_put_within_cors() {
+    let bench = Bench::new(Script::Hang);
+    let router = super::router_with(bench.state.clone(), |router| {
+        router.route(
+            "/socket",
+            axum::routing::get(|address: axum::Extension<super::ClientAddress>| async move { address.0.0.to_string() }),
+        )
+    });
+    let response = router.oneshot(request("GET", "/socket").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:3000");
+    assert_eq!(axum::body::to_bytes(response.into_body(), 100).await.unwrap(), "127.0.0.1");
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_drops_its_ticket() {
     let bench = Bench::new(Script::Hang);
     let call = tokio::spawn(bench.router.clone().oneshot(json_request("POST", "/compile", &hello())));
@@ -252,17 +283,15 @@ async fn cors_knows_its_origins() {
     let foreign = axum::http::Request::get("/health").header("origin", "http://evil.example");
     let answer = bench.send(foreign.body(Body::empty()).unwrap()).await;
     assert!(!answer.headers.contains_key("access-control-allow-origin"));
-    let any = Settings { allowed_origins: vec!["*".to_owned()], ..Settings::default() };
+    let any = Settings { allowed_origins: vec!["*".to_owned()], ..settings("") };
     let bench = Bench::with(Script::Finish(hi()), any, Health::default());
     assert_eq!(bench.get("/health").await.headers["access-control-allow-origin"], "http://localhost:3000");
 }
 
 #[tokio::test]
 async fn the_rate_limit_refuses_and_tells() {
-    let mut config =
-        Config::parse("[rate-limit]\nrequests-per-second = 1\nburst = 60", &Environment::default()).unwrap();
-    let settings = Settings::new(&config, 4334);
-    let bench = Bench::with(Script::Finish(hi()), settings, Health::default());
+    let limited = settings("[rate-limit]\nrequests-per-second = 1\nburst = 60");
+    let bench = Bench::with(Script::Finish(hi()), limited, Health::default());
     let answer = bench.post("/compile", &hello()).await;
     assert_eq!(answer.status, 200);
     assert_eq!((answer.header("ratelimit-limit"), answer.header("ratelimit-remaining")), (Some("60"), Some("59")));
@@ -280,7 +309,7 @@ async fn the_rate_limit_refuses_and_tells() {
     assert_eq!((answer.header("ratelimit-remaining"), answer.header("ratelimit-reset")), (Some("0"), Some("60")));
     assert_eq!(answer.headers["access-control-allow-origin"], "http://localhost:3000");
     assert_eq!(bench.get("/health").await.status, 200);
-    config.reloadable.rate_limit.requests_per_second = None;
+    let config = Config::parse("[rate-limit]\nrequests-per-second = \"off\"", &Environment::default()).unwrap();
     bench.state.reload(&config.reloadable);
     let answer = bench.post("/compile", &hello()).await;
     assert_eq!((answer.status.as_u16(), answer.header("ratelimit-limit")), (200, None));
@@ -328,12 +357,12 @@ async fn the_service_tells_of_itself() {
 #[tokio::test]
 async fn health_tells_what_is_degraded_and_what_is_fatal() {
     let health = Health::default().degrading("redis", || Some("Redis is lost".into())).vital("spawner", || None);
-    let answer = Bench::with(Script::Hang, Settings::default(), health).get("/health").await;
+    let answer = Bench::with(Script::Hang, settings(""), health).get("/health").await;
     assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &json!("OK")));
     let redis = json!([{"component": "redis", "message": "Redis is lost", "fatal": false}]);
     assert_eq!(answer.json()["degraded"], redis);
     let health = Health::default().vital("spawner", || Some("The spawner is gone".into()));
-    let answer = Bench::with(Script::Hang, Settings::default(), health).get("/health").await;
+    let answer = Bench::with(Script::Hang, settings(""), health).get("/health").await;
     assert_eq!(answer.error(503, "UNAVAILABLE"), "The spawner is gone");
     assert_eq!(answer.json()["status"], "UNAVAILABLE");
 }

@@ -6,7 +6,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-use thiserror::Error;
 
 use super::admin::Admin;
 use super::body::JsonBody;
@@ -16,6 +15,8 @@ use super::{Shared, service};
 use crate::history::MAX_MESSAGES;
 use crate::ids::RoomId;
 use crate::jobs::response::iso8601;
+pub use crate::rooms::diagnostics::AdvanceError;
+use crate::rooms::diagnostics::Diagnostics;
 
 /// Numbers that JavaScript holds exactly.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
@@ -35,15 +36,22 @@ pub trait LiveRooms: Send + Sync + 'static {
     fn cleanup(&self) -> BoxFuture<'_, usize>;
 }
 
-/// Why a room's counter was not moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum AdvanceError {
-    /// No room of that name.
-    #[error("Room not found")]
-    NoRoom,
-    /// It would go back.
-    #[error("toSequence must be above the room's sequence, which is {0}")]
-    NotAhead(u64),
+impl LiveRooms for Diagnostics {
+    fn overview(&self) -> BoxFuture<'_, Value> {
+        Box::pin(std::future::ready(Self::overview(self)))
+    }
+
+    fn room<'a>(&'a self, room: &'a RoomId) -> BoxFuture<'a, Option<Value>> {
+        Box::pin(Self::room(self, room))
+    }
+
+    fn force_advance<'a>(&'a self, room: &'a RoomId, to: u64) -> BoxFuture<'a, Result<Value, AdvanceError>> {
+        Box::pin(Self::force_advance(self, room, to))
+    }
+
+    fn cleanup(&self) -> BoxFuture<'_, usize> {
+        Box::pin(Self::cleanup(self))
+    }
 }
 
 pub fn routes() -> Router<Shared> {
@@ -145,6 +153,9 @@ async fn force_advance(
         Err(AdvanceError::NoRoom) => Err(ApiError::not_found("Room")),
         Err(error @ AdvanceError::NotAhead(_)) => {
             Err(ApiError::new(StatusCode::CONFLICT, "NOT_AHEAD", error.to_string()))
+        }
+        Err(error @ AdvanceError::Bus(_)) => {
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ROOM_UNAVAILABLE", error.to_string()))
         }
     }
 }

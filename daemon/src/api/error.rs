@@ -110,7 +110,12 @@ impl ApiError {
             | Refusal::ShuttingDown
             | Refusal::HistoryUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let mut error = Self::new(status, refusal.code(), refusal.to_string());
+        let message = match &refusal {
+            // The sentence must name the field; those of the limits call it by its meaning.
+            Refusal::BadField { field, message } if !message.contains(field) => format!("{field}: {message}"),
+            refusal => refusal.to_string(),
+        };
+        let mut error = Self::new(status, refusal.code(), message);
         error.retry_after = refusal.retry_after();
         match refusal {
             Refusal::UnsupportedLanguage { supported } => error.body.supported_languages = Some(supported),
@@ -195,6 +200,14 @@ pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bad_fields_are_named() {
+        let refused =
+            |message: &str| ApiError::refused(Refusal::BadField { field: "timeLimitMs", message: message.into() });
+        assert_eq!(refused("the time limit must be 5").message(), "timeLimitMs: the time limit must be 5");
+        assert_eq!(refused("timeLimitMs must be 5").message(), "timeLimitMs must be 5");
+    }
 
     #[test]
     fn waits_are_rounded_up_to_whole_seconds() {

@@ -15,6 +15,7 @@ mod error;
 mod execution;
 mod fields;
 pub mod health;
+pub mod languages;
 mod params;
 mod piston;
 mod rate_limit;
@@ -42,21 +43,26 @@ mod testing;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use address::ClientAddress;
 pub use diagnostics::{AdvanceError, LiveRooms};
-pub use state::{ApiState, Language, ListLanguages, Parts, RenderMetrics};
+pub use state::{ApiState, Parts, RenderMetrics};
 
 type Shared = Arc<ApiState>;
 
-/// All routes with their layers, ready to be served or to be put around with the Socket.IO layer.
-///
-/// The layers from the outside in: CORS, so that every answer carries its headers; panics to a 500;
-/// the client's address. The rate limit wraps only the routes that cost something.
+/// All routes with their layers, ready to be served.
 pub fn router(state: Shared) -> Router {
+    router_with(state, |router| router)
+}
+
+/// All routes, with what `attach` puts around them (the Socket.IO layer) within the layers of this module.
+///
+/// The layers from the outside in: CORS, so that every answer carries its headers; the client's address;
+/// the shape of Piston's errors; panics to a 500. The rate limit wraps only the routes that cost something.
+pub fn router_with(state: Shared, attach: impl FnOnce(Router) -> Router) -> Router {
     let settings = state.settings();
     let mut limited = Router::new()
         .route("/compile", post(compile::compile))
@@ -72,14 +78,15 @@ pub fn router(state: Shared) -> Router {
         .route("/health", get(service::health))
         .route("/test", get(service::test))
         .route("/metrics", get(service::metrics));
-    Router::new()
+    let routes = Router::new()
         .merge(limited)
         .merge(free)
         .fallback(service::not_found)
         .method_not_allowed_fallback(service::not_found)
+        .with_state(Arc::clone(&state));
+    attach(routes)
         .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(from_fn_with_state(Arc::clone(&state), piston::shape))
-        .layer(from_fn_with_state(Arc::clone(&state), address::identify))
+        .layer(from_fn(piston::shape))
+        .layer(from_fn_with_state(state, address::identify))
         .layer(cors::layer(&settings.allowed_origins))
-        .with_state(state)
 }

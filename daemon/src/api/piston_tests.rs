@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::health::Health;
 use super::settings::Settings;
-use super::testing::{Bench, Script, hi, request};
-use crate::config::{Config, Environment};
+use super::testing::{Bench, Script, hi, request, settings};
 use crate::jobs::Refusal;
 use crate::jobs::execution::{CompileResult, RunResult, Status, Truncated};
 
@@ -173,8 +172,8 @@ async fn every_error_has_pistons_shape() {
     };
     let answer = Bench::new(Script::Finish(failed)).post("/api/v2/execute", &hello()).await;
     assert_eq!(message(&answer, 500), "The sandbox could not be made");
-    let config = Config::parse("[rate-limit]\nrequests-per-second = 1\nburst = 1", &Environment::default()).unwrap();
-    let bench = Bench::with(Script::Finish(hi()), Settings::new(&config, 1), Health::default());
+    let limited = settings("[rate-limit]\nrequests-per-second = 1\nburst = 1");
+    let bench = Bench::with(Script::Finish(hi()), limited, Health::default());
     for _ in 0..100 {
         let answer = bench.get("/api/v2/runtimes").await;
         if answer.status != 200 {
@@ -239,7 +238,7 @@ async fn a_failed_compiler_is_told_as_compile_and_run() {
 
 #[tokio::test]
 async fn it_can_be_switched_off() {
-    let settings = Settings { piston: false, ..Settings::default() };
-    let bench = Bench::with(Script::Hang, settings, Health::default());
+    let off = Settings { piston: false, ..settings("") };
+    let bench = Bench::with(Script::Hang, off, Health::default());
     assert_eq!(bench.get("/api/v2/runtimes").await.status, 404);
 }

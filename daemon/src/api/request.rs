@@ -39,8 +39,8 @@ pub fn submission(
 ) -> Result<Submission, ApiError> {
     let correlation_id = fields.id("correlationId")?;
     let language = fields.required_text("language", LANGUAGE_CHARS)?;
-    let code = fields.required_text("code", settings.code_chars)?;
-    let stdin = fields.text("stdin", settings.stdin_chars)?.unwrap_or_default();
+    let code = fields.required_text("code", settings.limits.code_chars)?;
+    let stdin = fields.text("stdin", settings.limits.stdin_chars)?.unwrap_or_default();
     let overrides = LimitOverrides {
         run_wall_ms: fields.integer("timeLimitMs", 10, TIME_LIMIT_MS)?.map(i64::unsigned_abs),
         run_memory_bytes: fields.integer("memoryLimitMb", 4, MEMORY_LIMIT_MB)?.map(|mb| mb.unsigned_abs() << 20),
@@ -54,7 +54,7 @@ pub fn submission(
         code,
         stdin,
         args: args(fields)?,
-        files: files(fields, settings.code_chars)?,
+        files: files(fields, settings.limits.code_chars)?,
         priority: priority(fields)?,
         overrides,
         correlation_id,

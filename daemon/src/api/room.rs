@@ -1,6 +1,7 @@
 //! `/api/room`.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use super::Shared;
 use super::error::ApiError;
 use crate::ids::RoomId;
 
-/// With a million rooms made, this many misses in a row come once in 10^39 times.
+/// Names that are tried; with a million rooms made, that many misses in a row come once in 10^39 times.
 const ATTEMPTS: usize = 32;
 
 pub fn routes() -> Router<Shared> {
@@ -19,11 +20,12 @@ pub fn routes() -> Router<Shared> {
 /// Makes a room of an unused name: 6 hex characters. It is in the store when this answers.
 async fn create(State(state): State<Shared>) -> Result<Json<Value>, ApiError> {
     for _ in 0..ATTEMPTS {
-        let name = format!("{:06x}", rand::random::<u32>() >> 8);
-        let room = RoomId::new(&name)?;
-        if state.history.create_room(&room).await? {
+        let room = RoomId::new(&format!("{:06x}", rand::random::<u32>() >> 8))?;
+        // One that somebody joined may be in memory alone; the store decides between two that come at once.
+        if state.rooms.room(&room).await.is_none() && state.history.create_room(&room).await? {
             return Ok(Json(json!({ "roomId": room })));
         }
     }
-    Err(ApiError::internal())
+    tracing::error!(attempts = ATTEMPTS, "no unused room name was found");
+    Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "NO_ROOM_NAME", "No unused room name was found"))
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Limits, serve};
+use super::testing::{Bench, Script};
 
 struct Server {
     address: SocketAddr,
@@ -186,4 +187,52 @@ async fn the_shutdown_deadline_holds() {
     assert!(begun.elapsed() >= Duration::from_millis(100));
     assert_eq!(hear.recv().await, Some("left"));
     assert_eq!(closed(&mut stream).await, b"");
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_keeps_its_place_until_it_is_closed() {
+    let upgrade = |request: axum::extract::Request| async move {
+        tokio::spawn(async move {
+            let upgraded = hyper::upgrade::on(request).await.unwrap();
+            let (mut from, mut to) = tokio::io::split(hyper_util::rt::TokioIo::new(upgraded));
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        });
+        (axum::http::StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo")])
+    };
+    let limits = Limits { connections: 1, header_timeout: Duration::from_millis(100), ..Limits::default() };
+    let server = start(echo().route("/upgrade", get(upgrade)), limits).await;
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let request = "GET /upgrade HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    assert!(exchange(&mut socket, request).await.starts_with("HTTP/1.1 101"));
+    let mut next = TcpStream::connect(server.address).await.unwrap();
+    next.write_all(GET.as_bytes()).await.unwrap();
+    let mut byte = [0; 1];
+    let early = tokio::time::timeout(Duration::from_millis(300), next.read(&mut byte)).await;
+    assert!(early.is_err(), "there was no place");
+    assert_eq!(exchange(&mut socket, "ping").await, "ping", "the head's timeout does not hold for it");
+    drop(socket);
+    let n = tokio::time::timeout(Duration::from_secs(20), next.read(&mut byte)).await.unwrap().unwrap();
+    assert_eq!((n, byte), (1, *b"H"));
+}
+
+#[tokio::test]
+async fn who_writes_too_large_a_body_whole_before_reading_sees_the_413() {
+    let server = start(Bench::new(Script::Hang).router, Limits::default()).await;
+    for chunked in [false, true] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let body = vec![b' '; 3 << 20];
+        let framing =
+            if chunked { "transfer-encoding: chunked".to_owned() } else { format!("content-length: {}", body.len()) };
+        let head = format!("POST /compile HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{framing}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        if chunked {
+            stream.write_all(format!("{:x}\r\n", body.len()).as_bytes()).await.unwrap();
+        }
+        stream.write_all(&body).await.unwrap();
+        if chunked {
+            stream.write_all(b"\r\n0\r\n\r\n").await.unwrap();
+        }
+        let answer = exchange(&mut stream, "").await;
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
+    }
 }

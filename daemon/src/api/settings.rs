@@ -1,11 +1,10 @@
 //! What the HTTP layer needs of the configuration.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{Config, RateLimit, Reloadable, Secret};
+use crate::config::{Config, Limits, RateLimit, Reloadable, Secret};
 
 /// Bytes of a body that brings many inputs or files at once, when the ordinary bound is below.
 const LARGE_BODY_BYTES: usize = 1024 * 1024;
@@ -25,10 +24,8 @@ pub struct Settings {
     pub large_body_bytes: usize,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
-    /// Unicode characters of a program.
-    pub code_chars: usize,
-    /// Unicode characters of stdin.
-    pub stdin_chars: usize,
+    /// What programs may use and be.
+    pub limits: Limits,
     /// Requests per address.
     pub rate_limit: RateLimit,
     /// Peers whose `X-Forwarded-For` is believed. Empty: the peer's own address counts, always.
@@ -49,66 +46,34 @@ impl Settings {
             body_bytes: server.body_limit,
             large_body_bytes: server.body_limit.max(LARGE_BODY_BYTES),
             body_timeout: server.body_timeout,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: server.trusted_proxies.clone(),
             piston: server.piston_api,
-            ..Self::default()
+            limits: config.reloadable.limits.clone(),
+            rate_limit: config.reloadable.rate_limit,
         }
-        .reloaded(&config.reloadable)
     }
 
     /// With what SIGHUP may change.
     #[must_use]
     pub fn reloaded(self, reloadable: &Reloadable) -> Self {
-        Self {
-            code_chars: reloadable.limits.code_chars,
-            stdin_chars: reloadable.limits.stdin_chars,
-            rate_limit: reloadable.rate_limit,
-            ..self
-        }
-    }
-}
-
-impl Default for Settings {
-    /// As the configuration's own defaults.
-    fn default() -> Self {
-        Self {
-            port: 4334,
-            allowed_origins: ["http://localhost:3000", "http://localhost:5173"]
-                .into_iter()
-                .chain(["http://127.0.0.1:3000", "http://127.0.0.1:5173"])
-                .map(str::to_owned)
-                .collect(),
-            admin_token: None,
-            body_bytes: 50 * 1024,
-            large_body_bytes: LARGE_BODY_BYTES,
-            body_timeout: Duration::from_secs(10),
-            code_chars: 10_000,
-            stdin_chars: 1_000,
-            rate_limit: RateLimit {
-                requests_per_second: NonZeroU32::new(100),
-                burst: NonZeroU32::new(1000).unwrap_or(NonZeroU32::MAX),
-            },
-            trusted_proxies: Vec::new(),
-            piston: true,
-        }
+        Self { limits: reloadable.limits.clone(), rate_limit: reloadable.rate_limit, ..self }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::settings;
     use super::*;
-    use crate::config::Environment;
-
-    #[test]
-    fn the_defaults_are_the_configurations() {
-        let config = Config::parse("", &Environment::default()).unwrap();
-        let (own, configured) = (Settings::default(), Settings::new(&config, 4334));
-        assert_eq!(format!("{own:?}"), format!("{configured:?}"));
-    }
 
     #[test]
     fn the_token_is_not_shown() {
-        let settings = Settings { admin_token: Some(Secret::new("hunter2-hunter2-")), ..Settings::default() };
+        let settings = Settings { admin_token: Some(Secret::new("hunter2-hunter2-")), ..settings("") };
         assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn large_bodies_are_never_smaller_than_ordinary_ones() {
+        assert_eq!(settings("").large_body_bytes, LARGE_BODY_BYTES);
+        assert_eq!(settings("[server]\nbody-limit = \"2MiB\"").large_body_bytes, 2 << 20);
     }
 }

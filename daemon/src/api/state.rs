@@ -5,31 +5,16 @@ use std::time::Instant;
 
 use super::diagnostics::LiveRooms;
 use super::health::Health;
+use super::languages::ListLanguages;
 use super::rate_limit::RateLimiter;
 use super::runner::Runner;
 use super::settings::Settings;
-use crate::config::{Reloadable, Resolved};
+use crate::config::Reloadable;
 use crate::history::History;
 use crate::jobs::batch::BatchRunner;
 
 /// Renders the metrics in the OpenMetrics text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
-
-/// Lists the languages that are installed and offered, with today's limits.
-pub type ListLanguages = Arc<dyn Fn() -> Vec<Language> + Send + Sync>;
-
-/// A language, as far as this layer tells of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Language {
-    /// Its own name.
-    pub name: String,
-    /// Its other names.
-    pub aliases: Vec<String>,
-    /// The toolchain's version, where it is known.
-    pub version: Option<String>,
-    /// What its programs get when they ask for nothing.
-    pub limits: Resolved,
-}
 
 /// The parts that the HTTP layer stands on.
 pub struct Parts {

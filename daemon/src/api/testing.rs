@@ -12,21 +12,23 @@ use axum::http::{HeaderMap, StatusCode};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::health::Health;
+use super::languages::Language;
 use super::runner::{Accepted, Runner};
 use super::settings::Settings;
-use super::{AdvanceError, ApiState, Language, LiveRooms, Parts, router};
-use crate::config::{Config, Environment};
+use super::{ApiState, Parts, router};
+use crate::config::{Config, Environment, Limits};
 use crate::history::{History, Options};
-use crate::ids::RoomId;
 use crate::ids::{CorrelationId, ExecutionId};
 use crate::jobs::batch::{BatchFinished, BatchRunner, BatchSubmission, CaseResult, CaseVerdict};
 use crate::jobs::execution::{Finished, Head, RunResult, Status, TextFile, Truncated};
 use crate::jobs::{QueueSnapshot, Refusal, Submission};
+use crate::rooms::Rooms;
+use crate::rooms::limits::RoomLimits;
 
 /// What the fake does with a submission.
 #[derive(Clone)]
@@ -211,37 +213,14 @@ impl BatchRunner for FakeRunner {
     }
 }
 
-/// One room, "live", at number 7.
-pub struct FakeRooms;
-
-impl LiveRooms for FakeRooms {
-    fn overview(&self) -> BoxFuture<'_, Value> {
-        async { json!({"activeRooms": 1}) }.boxed()
-    }
-
-    fn room<'a>(&'a self, room: &'a RoomId) -> BoxFuture<'a, Option<Value>> {
-        async move { (room.as_str() == "live").then(|| json!({"sequence": 7})) }.boxed()
-    }
-
-    fn force_advance<'a>(&'a self, room: &'a RoomId, to: u64) -> BoxFuture<'a, Result<Value, AdvanceError>> {
-        async move {
-            match (room.as_str(), to) {
-                ("live", 0..=7) => Err(AdvanceError::NotAhead(7)),
-                ("live", to) => Ok(json!({"sequence": to})),
-                _ => Err(AdvanceError::NoRoom),
-            }
-        }
-        .boxed()
-    }
-
-    fn cleanup(&self) -> BoxFuture<'_, usize> {
-        async { 3 }.boxed()
-    }
+/// The settings that come of a configuration file of this text.
+pub fn settings(text: &str) -> Settings {
+    Settings::new(&Config::parse(text, &Environment::default()).unwrap(), 4334)
 }
 
-/// Two languages with the configuration's default limits.
-pub fn languages() -> Vec<Language> {
-    let limits = Config::parse("", &Environment::default()).unwrap().reloadable.limits.general;
+/// Two languages with the general limits.
+fn languages(limits: &Limits) -> Vec<Language> {
+    let limits = limits.general;
     let language = |name: &str, aliases: &[&str], version: &str| Language {
         name: name.to_owned(),
         aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
@@ -251,7 +230,7 @@ pub fn languages() -> Vec<Language> {
     vec![language("python", &["py", "python3"], "3.11.2"), language("cpp", &["c++"], "12.2.0")]
 }
 
-/// A router over fakes, and over a real history in a directory of its own.
+/// A router over a fake runner, real rooms and a real history in a directory of its own.
 pub struct Bench {
     pub runner: Arc<FakeRunner>,
     pub history: History,
@@ -290,7 +269,7 @@ impl Answer {
 
 impl Bench {
     pub fn new(script: Script) -> Self {
-        Self::with(script, Settings::default(), Health::default())
+        Self::with(script, settings(""), Health::default())
     }
 
     pub fn with(script: Script, settings: Settings, health: Health) -> Self {
@@ -303,7 +282,7 @@ impl Bench {
             batches: runner.clone(),
             history: history.clone(),
             languages: Arc::new(languages),
-            rooms: Arc::new(FakeRooms),
+            rooms: Rooms::new(RoomLimits::default(), Arc::new(history.clone())).diagnostics,
             health,
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             started_at: Instant::now(),

@@ -4,6 +4,7 @@
 
 pub mod check_config;
 pub mod doctor;
+mod local;
 pub mod run;
 pub mod runtimes;
 pub mod serve;
@@ -54,6 +55,11 @@ impl ConfigOption {
     /// Reads it, with the environment laid over it.
     pub fn load(&self) -> anyhow::Result<Config> {
         Ok(Config::load(self.file.as_deref(), &Environment::of_process())?)
+    }
+
+    /// The file, if there is one.
+    pub fn path(&self, environment: &Environment) -> Option<PathBuf> {
+        self.file.clone().or_else(|| environment.config_file())
     }
 
     /// Reads it and the manifests that it names, and checks the one against the other.

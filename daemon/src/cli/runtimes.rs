@@ -1,11 +1,17 @@
 //! `crankcase runtimes`: which languages there are here, and whether they work.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use crankcase::config::Config;
+use crankcase::jobs::stage::Stage;
 use crankcase_runtimes::{Registry, Runtime};
+use crankcase_sandbox::outcome::Verdict;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::ConfigOption;
+use super::local::Local;
 use super::table::Table;
 
 #[derive(Debug, clap::Subcommand)]
@@ -83,9 +89,72 @@ fn as_table(registry: &Registry, enabled: impl Fn(&Runtime) -> bool) -> String {
     table.to_string()
 }
 
+/// Runs every hello in the sandbox; fails when one does not print what it must.
 fn test(options: TestOptions) -> anyhow::Result<ExitCode> {
-    let _ = (options.config, options.languages);
-    anyhow::bail!("`crankcase runtimes test` is not available in this build")
+    let (config, registry) = options.config.load_with_runtimes()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut table = Table::new(["LANGUAGE", "RESULT", "COMPILE", "RUN", ""]);
+    let mut good = true;
+    runtime.block_on(async {
+        let local = Local::start(&config, &registry).await?;
+        for language in &options.languages {
+            anyhow::ensure!(registry.find(language).is_some(), "there is no language {language:?}");
+        }
+        let wanted = |runtime: &&Runtime| match options.languages.as_slice() {
+            [] => runtime.installed() && config.runtimes.offers(&runtime.name),
+            names => names.iter().any(|name| registry.find(name).is_some_and(|found| found.name == runtime.name)),
+        };
+        for runtime in registry.iter().filter(wanted) {
+            let tested = hello(&config, &registry, &local, runtime).await;
+            good &= tested.is_ok();
+            let [result, compile, run, note] = match tested {
+                Ok((compile, run)) => ["ok".to_owned(), compile, run, String::new()],
+                Err(error) => ["FAILED".to_owned(), String::new(), String::new(), format!("{error:#}")],
+            };
+            table.row([runtime.name.clone(), result, compile, run, note]);
+        }
+        Ok(())
+    })?;
+    print!("{table}");
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Compile and run time of a hello that printed what it must.
+async fn hello(
+    config: &Config,
+    registry: &Registry,
+    local: &Local,
+    runtime: &Runtime,
+) -> anyhow::Result<(String, String)> {
+    let hello = runtime.hello();
+    let program = super::run::program(config, registry, &runtime.name, hello.code.clone(), Vec::new())?;
+    let before = Instant::now();
+    let mut sandbox = match local.prepare(&program).await? {
+        Ok(sandbox) => sandbox,
+        Err(report) => anyhow::bail!("does not compile: {}{}", report.stdout.text(), report.stderr.text()),
+    };
+    let compile = before.elapsed();
+    let stage = Stage {
+        command: program.plan.run,
+        limits: program.limits.run,
+        stdin: &hello.stdin,
+        input: None,
+        output_bytes: program.limits.output_bytes,
+        cancel: &CancellationToken::new(),
+        live: None,
+    };
+    let report = stage.run(&mut sandbox).await?;
+    let (printed, outcome) = (report.stdout.text(), report.outcome);
+    anyhow::ensure!(
+        outcome.verdict() == Verdict::Ok && printed == hello.expected_stdout,
+        "{:?}, printed {printed:?} and {:?}, not {:?}",
+        outcome.verdict(),
+        report.stderr.text(),
+        hello.expected_stdout
+    );
+    let ms = |duration: Duration| format!("{} ms", duration.as_millis());
+    let compile = if runtime.compiled() { ms(compile) } else { String::new() };
+    Ok((compile, ms(outcome.wall_time)))
 }
 
 #[cfg(test)]

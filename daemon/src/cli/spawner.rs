@@ -1,8 +1,20 @@
-//! `crankcase spawner`.
+//! `crankcase spawner`: reads the configuration as root and becomes the spawner, which knows no TOML.
+//!
+//! systemd hands the listening socket over; by hand it is made where `sandbox.spawner-socket` says.
 
-use std::process::ExitCode;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 
-use super::ConfigOption;
+use anyhow::Context as _;
+use crankcase::privilege::Account;
+use crankcase::service::spawner;
+use crankcase::spawner_client::embedded::spawner_binary;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::unistd::{Gid, Uid, chown};
+
+use super::{ConfigOption, doctor};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -11,6 +23,32 @@ pub struct Options {
 }
 
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let _ = options.config;
-    anyhow::bail!("`crankcase spawner` is not available in this build")
+    let (mut config, registry) = options.config.load_with_runtimes()?;
+    let account = Account::find(config.server.user.as_deref())?;
+    let socket = config.sandbox.spawner_socket.take();
+    // Without the daemon's setting this process answers for the host itself.
+    if let Some(refusal) = doctor::refusal(&doctor::required(&config)) {
+        anyhow::bail!("{refusal}");
+    }
+    let mut command = Command::new(spawner_binary()?);
+    command.args(["--client-uid", &account.uid.to_string()]).args(spawner::arguments(&config, &registry));
+    if std::env::var_os("LISTEN_FDS").is_none() {
+        let path = socket.context("sandbox.spawner-socket must say where to listen")?;
+        command.stdin(Stdio::from(listener(&path, account)?));
+    }
+    // The process, and its number that systemd's LISTEN_PID names, stays the same.
+    Err(command.exec()).context("becoming the spawner")
+}
+
+fn listener(path: &Path, account: Account) -> anyhow::Result<OwnedFd> {
+    let context = || format!("listening on {}", path.display());
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(context),
+        _ => {}
+    }
+    let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?).with_context(context)?;
+    chown(path, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid))).with_context(context)?;
+    listen(&fd, Backlog::new(16)?).with_context(context)?;
+    Ok(fd)
 }

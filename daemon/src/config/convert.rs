@@ -1,10 +1,12 @@
 //! From a checked value to the plain type of a field.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crankcase_sandbox::spec::{CpuQuota, CpuTime, MemoryMax, PidsMax, TmpfsInodes, TmpfsSize, WallTime};
+
+use ipnet::IpNet;
 
 use super::kind::Checked;
 use super::secret::Secret;
@@ -66,6 +68,7 @@ from_variant! {
     i32: Integer(number) => i32::try_from(number).ok();
     String: Text(text) => Some(text);
     PathBuf: Text(text) => Some(text.into());
+    IpNet: Text(text) => text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(Self::from));
     Secret: Text(text) => Some(Self::new(text));
     SocketAddr: Address(address) => Some(address);
 }

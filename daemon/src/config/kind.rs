@@ -1,9 +1,11 @@
 //! What a key may hold: the one place that both checks a value and says its bounds in words.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use axum::http::Uri;
+use ipnet::IpNet;
 use toml::Value;
 
 use super::units::{duration_text, parse_duration, parse_size, size_text};
@@ -33,7 +35,9 @@ pub enum Kind {
     Address,
     /// A browser origin: scheme, host and perhaps a port, nothing behind it.
     Origin,
-    /// An absolute path without `..`.
+    /// An IP address, or a network of them.
+    Network,
+    /// An absolute path without `..`, other than `/`.
     AbsolutePath,
     /// A URL with one of these schemes; it may hold a password, so it is never shown.
     Url(&'static [&'static str]),
@@ -117,9 +121,8 @@ impl Kind {
             }
             Self::OneOf(words) => words.contains(&text),
             Self::Origin => is_origin(text),
-            Self::AbsolutePath => {
-                text.starts_with('/') && !text.contains('\0') && text.split('/').all(|part| part != "..")
-            }
+            Self::Network => text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok(),
+            Self::AbsolutePath => is_plain_absolute(text),
             Self::Url(schemes) => schemes.iter().any(|scheme| {
                 text.strip_prefix(scheme)
                     .and_then(|rest| rest.strip_prefix("://"))
@@ -163,8 +166,9 @@ impl Kind {
                 format!("one of {}", quoted.join(", "))
             }
             Self::Address => "an IP address with a port, like \"127.0.0.1:4334\" or \"[::1]:4334\"".into(),
+            Self::Network => "an IP address or a network like \"10.0.0.0/8\"".into(),
             Self::Origin => "an origin like \"https://code.example.org\", without a path".into(),
-            Self::AbsolutePath => "an absolute path without \"..\"".into(),
+            Self::AbsolutePath => "an absolute path, not / and without \"..\"".into(),
             Self::Url(schemes) => {
                 let starts: Vec<String> = schemes.iter().map(|scheme| format!("\"{scheme}://\"")).collect();
                 format!("a URL that starts with {}", starts.join(" or "))
@@ -194,6 +198,14 @@ fn thousandths(value: &Value) -> Option<u64> {
         Value::Float(cores) if (0.0..=1e6).contains(cores) => Some((cores * 1000.0).round() as u64),
         _ => None,
     }
+}
+
+fn is_plain_absolute(text: &str) -> bool {
+    let mut components = Path::new(text).components();
+    !text.contains('\0')
+        && components.next() == Some(Component::RootDir)
+        && components.clone().next().is_some()
+        && components.all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// `*` is none: the interface sends credentials, and browsers then take no wildcard.
@@ -262,6 +274,26 @@ mod tests {
         assert_eq!(list.check(&Value::Array(vec![text("/opt/a"), text("opt")])), None);
         assert_eq!(list.check(&text("/opt/a")), None);
         assert_eq!(list.check(&Value::Array(vec![text("/opt/../etc")])), None);
+    }
+
+    #[test]
+    fn paths_are_absolute_and_plain() {
+        for good in ["/a", "/a/b.c", "/a//b", "/a/"] {
+            assert!(Kind::AbsolutePath.check(&text(good)).is_some(), "{good}");
+        }
+        for bad in ["", "/", "//", "a", "./a", "/a/../b", "/a\0b"] {
+            assert_eq!(Kind::AbsolutePath.check(&text(bad)), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn networks_and_addresses() {
+        for good in ["10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8"] {
+            assert!(Kind::Network.check(&text(good)).is_some(), "{good}");
+        }
+        for bad in ["10.0.0.0/33", "localhost", "10.0.0.1:80", ""] {
+            assert_eq!(Kind::Network.check(&text(bad)), None, "{bad:?}");
+        }
     }
 
     #[test]

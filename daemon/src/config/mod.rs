@@ -31,7 +31,9 @@ pub use error::{ConfigError, ConfigErrors};
 pub use limits::{LimitSet, Limits, Resolved, StageSet, resolve};
 pub use reloadable::{Quota, Quotas, RateLimit, Reloadable};
 pub use secret::Secret;
-pub use sections::{Admission, History, Log, LogFormat, MemoryBudget, Redis, Rooms, Runtimes, Sandbox, Server};
+pub use sections::{
+    Admission, History, Log, LogFormat, MemoryBudget, Percent, Redis, Rooms, Runtimes, Sandbox, Server,
+};
 
 use reader::Reader;
 

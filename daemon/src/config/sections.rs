@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crankcase_sandbox::spec::CpuQuota;
+use ipnet::IpNet;
 
 use super::convert::FromChecked;
 use super::kind::Checked;
 use super::reader::Reader;
 use super::secret::Secret;
-use crate::ids::RoomId;
+use crate::jobs::lock::RoomLocks;
 
 /// `[server]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Server {
     pub user: Option<String>,
     /// The origins that CORS lets in.
     pub allowed_origins: Vec<String>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The bearer token of the administrator's routes; none: they are closed.
     pub admin_token: Option<Secret>,
     /// Bytes of a request's body.
@@ -29,6 +32,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// For a request's body.
     pub body_timeout: Duration,
+    /// How long a client may leave unread what is sent to it.
+    pub write_timeout: Duration,
     /// Connections open at once.
     pub max_connections: usize,
     /// Whether `/api/v2` is served.
@@ -44,15 +49,27 @@ pub struct Admission {
     pub cores: Option<CpuQuota>,
     /// Memory that all executions share.
     pub memory: MemoryBudget,
+    /// CPU that one execution reserves.
+    pub cpu_per_run: CpuQuota,
+    /// How many times its size the CPU budget may grow to while cores stand idle.
+    pub cpu_overcommit: u32,
+    /// Percent of memory pressure from which on nothing is admitted; none: never held back.
+    pub pressure: Option<Percent>,
     /// Executions that may wait.
     pub queue_length: usize,
     /// How long they may.
     pub queue_wait: Duration,
-    /// The highest priority that a request may ask for.
-    pub max_priority: i32,
+    /// How many smaller executions may pass a large one.
+    pub overtakes: u32,
     /// Rooms that go first: names, or beginnings of names with a `*` behind.
     pub contest_rooms: Vec<String>,
+    /// Rooms, likewise, that go last.
+    pub batch_rooms: Vec<String>,
 }
+
+/// 1 to 95 hundredths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(pub u64);
 
 /// The memory of all executions together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +85,6 @@ pub enum MemoryBudget {
 pub struct Rooms {
     /// How long an execution waits for its room.
     pub lock_wait: Duration,
-    /// Lifetime of a lock in Redis.
-    pub lock_ttl: Duration,
     /// Messages of a room kept while an earlier one is missing.
     pub message_buffer: usize,
     /// How long they are kept.
@@ -86,8 +101,14 @@ pub struct Rooms {
     pub message_size: usize,
     /// Events a second of one socket, on average.
     pub events_per_second: u32,
+    /// Events of one socket at once after a pause.
+    pub events_burst: u32,
     /// Messages that may wait for a slow reader.
     pub send_buffer: usize,
+    /// Sockets in one room.
+    pub max_members: usize,
+    /// Rooms in memory at once.
+    pub max_rooms: usize,
 }
 
 /// `[history]`
@@ -95,10 +116,14 @@ pub struct Rooms {
 pub struct History {
     /// The database.
     pub path: PathBuf,
-    /// Age at which executions are deleted; none: never.
+    /// Age at which executions and room messages are deleted; none: never.
     pub retention: Option<Duration>,
+    /// Time since its last change after which a room is deleted; none: never.
+    pub room_retention: Option<Duration>,
     /// Bytes above which the oldest are deleted; none: no bound.
     pub max_size: Option<u64>,
+    /// Whether a committed record survives a power cut, not only the end of any process.
+    pub survives_power_loss: bool,
 }
 
 /// `[redis]`, where it has a `url`.
@@ -106,10 +131,6 @@ pub struct History {
 pub struct Redis {
     /// The server.
     pub url: Secret,
-    /// Put before every key.
-    pub key_prefix: String,
-    /// For connecting, and for each answer.
-    pub timeout: Duration,
 }
 
 /// `[runtimes]`
@@ -134,6 +155,8 @@ pub struct Sandbox {
     pub max_sandboxes: u32,
     /// Bytes that all sandboxes together leave to the host.
     pub memory_reserve: u64,
+    /// CPU weight of all sandboxes together; any other cgroup has 100.
+    pub cpu_weight: u64,
     /// Further paths of the host that programs may read.
     pub read_only_paths: Vec<PathBuf>,
     /// What programs see as the host's name.
@@ -168,10 +191,12 @@ impl Server {
             listen: reader.get("server.listen"),
             user: reader.get("server.user"),
             allowed_origins: reader.get("server.allowed-origins"),
+            trusted_proxies: reader.get("server.trusted-proxies"),
             admin_token: admin_token(reader),
             body_limit: reader.get("server.body-limit"),
             header_timeout: reader.get("server.header-timeout"),
             body_timeout: reader.get("server.body-timeout"),
+            write_timeout: reader.get("server.write-timeout"),
             max_connections: reader.get("server.max-connections"),
             piston_api: reader.get("server.piston-api"),
             shutdown_deadline: reader.get("server.shutdown-deadline"),
@@ -208,20 +233,24 @@ impl Admission {
         Self {
             cores: reader.get("admission.cores"),
             memory: reader.get("admission.memory"),
+            cpu_per_run: reader.get("admission.cpu-per-run"),
+            cpu_overcommit: reader.get("admission.cpu-overcommit"),
+            pressure: reader.get("admission.pressure"),
             queue_length: reader.get("admission.queue-length"),
             queue_wait: reader.get("admission.queue-wait"),
-            max_priority: reader.get("admission.max-priority"),
+            overtakes: reader.get("admission.overtakes"),
             contest_rooms: reader.get("admission.contest-rooms"),
+            batch_rooms: reader.get("admission.batch-rooms"),
         }
     }
+}
 
-    /// Whether the executions of a room go before all others.
-    #[must_use]
-    pub fn is_contest(&self, room: &RoomId) -> bool {
-        self.contest_rooms.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(beginning) => room.as_str().starts_with(beginning),
-            None => room.as_str() == pattern,
-        })
+impl FromChecked for Percent {
+    fn from_checked(checked: Checked) -> Option<Self> {
+        match checked {
+            Checked::Percent(percent) => Some(Self(percent)),
+            _ => None,
+        }
     }
 }
 
@@ -253,7 +282,6 @@ impl Rooms {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
             lock_wait: reader.get("rooms.lock-wait"),
-            lock_ttl: reader.get("rooms.lock-ttl"),
             message_buffer: reader.get("rooms.message-buffer"),
             message_buffer_wait: reader.get("rooms.message-buffer-wait"),
             chat_chars: reader.get("rooms.chat-chars"),
@@ -262,7 +290,10 @@ impl Rooms {
             live_output_interval: reader.get("rooms.live-output-interval"),
             message_size: reader.get("rooms.message-size"),
             events_per_second: reader.get("rooms.events-per-second"),
+            events_burst: reader.get("rooms.events-burst"),
             send_buffer: reader.get("rooms.send-buffer"),
+            max_members: reader.get("rooms.max-members"),
+            max_rooms: reader.get("rooms.max-rooms"),
         }
     }
 }
@@ -272,16 +303,20 @@ impl History {
         Self {
             path: reader.get::<Option<PathBuf>>("history.path").unwrap_or_else(|| data_dir.join("crankcase.db")),
             retention: reader.get("history.retention"),
+            room_retention: reader.get("history.room-retention"),
             max_size: reader.get("history.max-size"),
+            survives_power_loss: reader.get::<String>("history.durability") == "power-loss",
         }
     }
 }
 
 impl Redis {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let url: Option<Secret> = reader.get("redis.url");
-        let (key_prefix, timeout) = (reader.get("redis.key-prefix"), reader.get("redis.timeout"));
-        url.map(|url| Self { url, key_prefix, timeout })
+        let url: Secret = reader.get::<Option<Secret>>("redis.url")?;
+        if let Err(error) = RoomLocks::check_url(url.expose()) {
+            reader.error("redis.url", error.to_string());
+        }
+        Some(Self { url })
     }
 }
 
@@ -305,6 +340,7 @@ impl Sandbox {
             uid_base: reader.get("sandbox.uid-base"),
             max_sandboxes: reader.get("sandbox.max-sandboxes"),
             memory_reserve: reader.get("sandbox.memory-reserve"),
+            cpu_weight: reader.get("sandbox.cpu-weight"),
             read_only_paths: reader.get("sandbox.read-only-paths"),
             hostname: reader.get("sandbox.hostname"),
         }

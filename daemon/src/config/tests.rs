@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::schema::{KEYS, SECTIONS};
 use super::*;
-use crate::ids::RoomId;
 use crate::jobs::LimitOverrides;
 
 const MIB: u64 = 1 << 20;
@@ -213,6 +212,13 @@ fn the_admin_token_may_stand_in_a_file() {
 }
 
 #[test]
+fn a_bad_address_of_redis_is_an_error_at_once() {
+    let found = errors("redis.url = \"redis://:hunter2@host:port\"");
+    assert!(found[0].starts_with("redis.url: ") && !found[0].contains("hunter2"), "{found:?}");
+    assert!(parse("redis.url = \"unix:///run/redis/redis.sock\"").unwrap().redis.is_some());
+}
+
+#[test]
 fn a_bad_log_filter_is_an_error_at_once() {
     assert!(errors("log.filter = \"crankcase=loud\"")[0].starts_with("log.filter: is"));
 }
@@ -233,11 +239,10 @@ fn names_of_languages_are_checked_against_those_that_there_are() {
 }
 
 #[test]
-fn contest_rooms_are_names_or_beginnings() {
-    let admission = parse("admission.contest-rooms = [\"exam-*\", \"final\"]").unwrap().admission;
-    let contest = |room| admission.is_contest(&RoomId::new(room).unwrap());
-    assert!(contest("exam-1") && contest("final"));
-    assert!(!contest("finals") && !contest("exam") && !contest("standalone"));
+fn proxies_are_networks_or_single_addresses() {
+    let server = parse("server.trusted-proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]").unwrap().server;
+    let proxies: Vec<String> = server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["127.0.0.1/32", "10.0.0.0/8"]);
 }
 
 #[test]

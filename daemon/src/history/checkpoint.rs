@@ -3,8 +3,9 @@
 //! A checkpoint copies pages and syncs two files, which takes as long as the disk likes; the writer goes on meanwhile.
 //! Three things follow, by the log's length as a share of [`Options::max_log_bytes`]:
 //! - A log that is written without a pause is never copied to its very end, and so never starts again from its
-//!   beginning. From 1/16 on the writer copies the last pages itself, once few are left.
-//! - A writer that is faster than the disk would outrun the copying. From 1/4 on it pauses after each commit, for
+//!   beginning. From 1/4 on the writer copies the last pages itself, once few are left. (With gaps of some
+//!   milliseconds between writes, as they mostly are, a round does find the end, and the writer never syncs.)
+//! - A writer that is faster than the disk would outrun the copying. From 1/2 on it pauses after each commit, for
 //!   about twice as long as copying what it wrote will take, [`LONGEST_PAUSE`] at most.
 //! - At the whole the writer waits until all is copied. That takes a disk that cannot keep up at all.
 
@@ -23,8 +24,8 @@ use super::options::Options;
 
 /// SQLite's default; a file made with another has pages of another size, and only the shares move.
 const PAGE_BYTES: u64 = 4096;
-/// Pages that the writer copies itself to let the log start again: some milliseconds.
-const FEW: u64 = 256;
+/// Pages that the writer copies itself to let the log start again. The sync behind takes longer than they do.
+const FEW: u64 = 1024;
 /// At most one round in this time, while the log is short.
 const ROUND: Duration = Duration::from_millis(200);
 /// What the writer waits after a commit at most, below the bound.
@@ -61,7 +62,7 @@ impl Checkpointer {
         let connection = connect::checkpointer(path, options)?;
         let (wake, woken) = sync_channel(1);
         let shared = Arc::new(Shared {
-            bound: (options.max_log_bytes / PAGE_BYTES).max(16 * FEW),
+            bound: (options.max_log_bytes / PAGE_BYTES).max(4 * FEW),
             round: Mutex::new(()),
             finish: AtomicBool::new(false),
             page_nanos: AtomicU64::new(0),
@@ -91,7 +92,7 @@ impl Checkpointer {
                 shared.finish.store(false, Ordering::Relaxed);
                 let _ = look(writer, "PASSIVE");
             }
-        } else if log.all >= shared.bound / 4 {
+        } else if log.all >= shared.bound / 2 {
             let nanos = shared.page_nanos.load(Ordering::Relaxed).saturating_mul(grown * 2);
             std::thread::sleep(Duration::from_nanos(nanos).min(LONGEST_PAUSE));
         }
@@ -122,7 +123,7 @@ fn run(connection: &Connection, woken: &Receiver<()>, shared: &Shared) {
                 if let Some(nanos) = begun.elapsed().as_nanos().checked_div(pages.into()) {
                     shared.page_nanos.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
                 }
-                if log.all > shared.bound / 16 {
+                if log.all > shared.bound / 4 {
                     shared.finish.store(log.all - log.copied.min(log.all) <= FEW, Ordering::Relaxed);
                     pause = Duration::ZERO;
                 }

@@ -64,8 +64,8 @@ pub(super) fn writer(path: &Path, options: &Options) -> Result<Connection, Histo
     )?;
     // The checkpointer's work, off the writer's way.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    let log_bytes = i64::try_from(options.max_log_bytes / 4).unwrap_or(i64::MAX);
-    connection.pragma_update(None, "journal_size_limit", log_bytes)?;
+    // No journal_size_limit: cutting the log when it starts again held writes up for a quarter of a second. It
+    // stays as long as it ever was, within its bound, until the file is closed.
     if bytes <= options.check_up_to_bytes {
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -23,6 +23,8 @@ use super::timestamp::Timestamp;
 const GROUP: usize = 256;
 /// How often a faulty storage is tried while nobody writes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// A group that takes longer is worth a line in the log.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// Why the history cannot be written at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,8 +169,15 @@ impl Writer {
                 }
             }
             if !group.is_empty() {
+                let (writes, begun) = (group.len(), Instant::now());
                 self.commit(&mut group);
+                let commit = begun.elapsed();
                 self.checkpointer.committed(&self.connection);
+                let all = begun.elapsed();
+                if all > SLOW {
+                    let (commit, log) = (commit.as_millis(), (all - commit).as_millis());
+                    tracing::warn!(writes, commit_ms = commit, log_ms = log, "the history's disk is slow");
+                }
             }
             if stop {
                 break;

@@ -2,7 +2,7 @@
 
 use crankcase_sandbox::outcome::Verdict;
 use futures_util::future::BoxFuture;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::execution::{CompileResult, Head, Status, Truncated};
 use super::{Refusal, Submission};
@@ -52,7 +52,7 @@ pub struct BatchFinished {
 }
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CaseResult {
     /// What came of it.
@@ -78,7 +78,7 @@ pub struct CaseResult {
 }
 
 /// The judge's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaseVerdict {
     /// It left with 0 and printed what was expected.

@@ -8,27 +8,71 @@
 
 pub mod admission;
 pub mod batch;
+mod batch_run;
+pub mod capture;
 pub mod execution;
 pub mod idempotency;
+mod lifecycle;
+pub mod live_output;
 pub mod lock;
 pub mod observer;
+pub mod program;
 pub mod quotas;
 pub mod refusal;
 pub mod response;
+pub mod stage;
 pub mod submission;
+pub mod verdict;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use crankcase_runtimes::Registry;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::config::{Config, Reloadable};
+use crate::history::History;
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
-use execution::Finished;
+use crate::metrics::Metrics;
+use crate::spawner_client::SpawnerClient;
+use admission::{Admission, Request, RoomKey};
+use execution::{Finished, Head, TextFile};
+use idempotency::{Begun, Key, Live, Share};
+use lifecycle::Job;
+use lock::RoomLocks;
 pub use observer::{RoomObserver, Stream};
+use program::Program;
+use quotas::Quotas;
 pub use refusal::Refusal;
 pub use response::CompileResponse;
 pub use submission::{LimitOverrides, Submission};
+
+/// What an execution ends with for whoever waits.
+type Ended = Result<Arc<Finished>, Refusal>;
+
+/// Pieces of stdin that may wait for an interactive program.
+const INPUT_WAITING: usize = 64;
+
+/// What jobs stand on.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The languages.
+    pub registry: Arc<Registry>,
+    /// The sandboxes.
+    pub spawner: SpawnerClient,
+    /// The records.
+    pub history: History,
+    /// One execution a room.
+    pub locks: RoomLocks,
+    /// What fits the machine.
+    pub admission: Admission,
+    /// What happens, in numbers.
+    pub metrics: Metrics,
+}
 
 /// The handle that everybody shares.
 #[derive(Clone)]
@@ -36,7 +80,23 @@ pub struct Jobs {
     inner: Arc<Inner>,
 }
 
-struct Inner {}
+struct Inner {
+    parts: Parts,
+    reloadable: RwLock<Arc<Reloadable>>,
+    quotas: Quotas,
+    live: Live<Ended>,
+    batches: Live<Arc<batch::BatchFinished>>,
+    controls: Mutex<HashMap<ExecutionId, Control>>,
+    observer: OnceLock<Arc<dyn RoomObserver>>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// How to reach an execution that waits or runs.
+struct Control {
+    cancel: CancellationToken,
+    input: Option<mpsc::Sender<String>>,
+}
 
 /// A submission that was taken on. Dropping every ticket of an execution that still waits cancels it;
 /// one that runs ends and is recorded.
@@ -47,7 +107,12 @@ pub struct Ticket {
     pub correlation_id: CorrelationId,
     /// Whether the result is an earlier execution's, not run again.
     pub replayed: bool,
-    done: watch::Receiver<Option<Result<Arc<Finished>, Refusal>>>,
+    source: Source,
+}
+
+enum Source {
+    Live(Share<Ended>),
+    Stored(Arc<Finished>),
 }
 
 impl Ticket {
@@ -55,10 +120,10 @@ impl Ticket {
     ///
     /// # Errors
     /// [`Refusal`] when it was never started: room busy, no capacity, cancelled while waiting.
-    pub async fn result(mut self) -> Result<Arc<Finished>, Refusal> {
-        match self.done.wait_for(Option::is_some).await {
-            Ok(value) => value.clone().unwrap_or(Err(Refusal::ShuttingDown)),
-            Err(_) => Err(Refusal::ShuttingDown),
+    pub async fn result(self) -> Result<Arc<Finished>, Refusal> {
+        match self.source {
+            Source::Stored(finished) => Ok(finished),
+            Source::Live(share) => share.result().await.unwrap_or(Err(Refusal::ShuttingDown)),
         }
     }
 }
@@ -98,25 +163,123 @@ pub enum InputError {
 }
 
 impl Jobs {
+    /// Ready for submissions. [`Jobs::observe`] comes before the first.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let reloadable = parts.config.reloadable.clone();
+        let quotas = Quotas::new(reloadable.quotas);
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                reloadable: RwLock::new(Arc::new(reloadable)),
+                quotas,
+                live: Live::default(),
+                batches: Live::default(),
+                controls: Mutex::default(),
+                observer: OnceLock::new(),
+                tasks: TaskTracker::new(),
+                closing: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// Names who is told of executions in rooms; once.
+    pub fn observe(&self, observer: Arc<dyn RoomObserver>) {
+        let _ = self.inner.observer.set(observer);
+    }
+
+    /// Puts other limits and quotas in force; what runs or waits keeps its own.
+    pub fn reload(&self, reloadable: Reloadable) {
+        self.inner.quotas.reconfigure(reloadable.quotas);
+        *self.inner.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
+    }
+
     /// Takes a submission on: it is recorded as queued when this returns.
     ///
     /// # Errors
     /// [`Refusal`] when it cannot even wait: unknown language, full queue, used-up quota.
     pub async fn submit(&self, submission: Submission) -> Result<Ticket, Refusal> {
-        let _ = (submission, &self.inner);
-        Err(Refusal::ShuttingDown)
+        let jobs = self.clone();
+        // A task of its own: a client that leaves in the middle must not leave half of it done.
+        let taken = tokio::spawn(async move { jobs.take_on(submission).await }).await;
+        let result = taken.unwrap_or(Err(Refusal::ShuttingDown));
+        if let Err(refusal) = &result {
+            self.inner.parts.metrics.refused(refusal);
+        }
+        result
+    }
+
+    async fn take_on(&self, submission: Submission) -> Result<Ticket, Refusal> {
+        let inner = &self.inner;
+        let program = inner.prepare(&submission)?;
+        let id = ExecutionId::generate(unix_ms());
+        let correlation_id = submission.correlation_id.clone().unwrap_or_else(|| CorrelationId::from(&id));
+        let key = Key { room: submission.room.clone(), user: submission.user.clone(), correlation_id };
+        let (owner, share) = match inner.live.begin(&key, &id) {
+            Begun::Repeat(share) => {
+                let ticket = Ticket {
+                    id: share.id().clone(),
+                    correlation_id: key.correlation_id,
+                    replayed: true,
+                    source: Source::Live(share),
+                };
+                return Ok(ticket);
+            }
+            Begun::First(owner, share) => (owner, share),
+        };
+        // Only a name that the client chose can have been used before.
+        if submission.correlation_id.is_some()
+            && let Some(stored) = inner.stored(&key).await?
+        {
+            let stored = Arc::new(stored);
+            owner.finish(Ok(Arc::clone(&stored)));
+            return Ok(Ticket {
+                id: stored.head.id.clone(),
+                correlation_id: key.correlation_id,
+                replayed: true,
+                source: Source::Stored(stored),
+            });
+        }
+        let quota = inner.quotas.enter(&key.room, &key.user, submission.address)?;
+        let head = Arc::new(head(&submission, id.clone(), key.correlation_id.clone()));
+        // Outside of rooms there is nothing to wait for but capacity: a full queue refuses before anything is written.
+        let waiting = match head.room.is_room() {
+            true => None,
+            false => {
+                let request = inner.request(&head, &program, submission.address, false);
+                Some(inner.parts.admission.enqueue(request).map_err(|error| inner.refusal(error))?)
+            }
+        };
+        let (cancel, input) = inner.control(&id, submission.interactive);
+        if let Err(error) = inner.parts.history.record_queued(&head).await {
+            inner.forget(&id);
+            return Err(Refusal::HistoryUnavailable(error.to_string()));
+        }
+        let job = Job {
+            inner: Arc::clone(inner),
+            head,
+            program,
+            owner,
+            quota,
+            waiting,
+            cancel,
+            input,
+            received: submission.received,
+            address: submission.address,
+        };
+        inner.tasks.spawn(job.carry_out());
+        Ok(Ticket { id, correlation_id: key.correlation_id, replayed: false, source: Source::Live(share) })
     }
 
     /// Cancels an execution that waits or runs; false when there is none of that id.
     pub fn cancel(&self, id: &ExecutionId) -> bool {
-        let _ = id;
-        false
+        self.inner.controls().get(id).map(|control| control.cancel.cancel()).is_some()
     }
 
     /// The live (queued or running) execution of a room, user and correlation id.
     pub fn find(&self, room: &RoomId, user: &UserId, correlation_id: &CorrelationId) -> Option<ExecutionId> {
-        let _ = (room, user, correlation_id);
-        None
+        let key = Key { room: room.clone(), user: user.clone(), correlation_id: correlation_id.clone() };
+        self.inner.live.find(&key)
     }
 
     /// Appends to the stdin of an interactive execution.
@@ -124,12 +287,117 @@ impl Jobs {
     /// # Errors
     /// [`InputError`] when there is nobody to read it.
     pub fn input(&self, id: &ExecutionId, data: &str) -> Result<(), InputError> {
-        let _ = (id, data);
-        Err(InputError::NotRunning)
+        let controls = self.inner.controls();
+        let input = controls.get(id).ok_or(InputError::NotRunning)?.input.as_ref().ok_or(InputError::Closed)?;
+        input.try_send(data.to_owned()).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => InputError::Full,
+            mpsc::error::TrySendError::Closed(_) => InputError::Closed,
+        })
     }
 
     /// What waits and runs.
     pub fn queue(&self) -> QueueSnapshot {
-        QueueSnapshot::default()
+        let admission = self.inner.parts.admission.snapshot();
+        let mut rooms = self.inner.parts.locks.queues();
+        for (key, waiters) in admission.rooms {
+            // One that holds its room's lock waits for capacity; the others of its room wait for the lock.
+            if let RoomKey::Room(room) = key {
+                let queue = rooms.entry(room).or_default();
+                queue.length += waiters.length;
+                queue.oldest_age = queue.oldest_age.max(waiters.oldest_age);
+            }
+        }
+        let waiting_for_locks: usize = self.inner.parts.locks.queues().values().map(|queue| queue.length).sum();
+        QueueSnapshot { rooms, running: admission.running, queued: admission.queued + waiting_for_locks }
     }
+
+    /// Takes nothing on any more, lets what runs end within the deadline, and cancels the rest.
+    pub async fn drain(&self, deadline: Duration) {
+        self.inner.closing.cancel();
+        self.inner.parts.admission.close();
+        self.inner.tasks.close();
+        if tokio::time::timeout(deadline, self.inner.tasks.wait()).await.is_err() {
+            self.inner.controls().values().for_each(|control| control.cancel.cancel());
+            // A killed sandbox is gone within moments; a spawner that hangs must not hold the daemon for ever.
+            let _ = tokio::time::timeout(Duration::from_secs(3), self.inner.tasks.wait()).await;
+        }
+        self.inner.parts.locks.released().await;
+    }
+}
+
+impl Inner {
+    fn prepare(&self, submission: &Submission) -> Result<Program, Refusal> {
+        if self.closing.is_cancelled() {
+            return Err(Refusal::ShuttingDown);
+        }
+        let reloadable = Arc::clone(&self.reloadable.read().unwrap_or_else(PoisonError::into_inner));
+        Program::prepare(&self.parts.config, &reloadable.limits, &self.parts.registry, submission)
+    }
+
+    /// The recorded result of an earlier request; one that never ran is none.
+    async fn stored(&self, key: &Key) -> Result<Option<Finished>, Refusal> {
+        let found = self.parts.history.find_by_correlation(&key.room, &key.user, &key.correlation_id).await;
+        let found = found.map_err(|error| Refusal::HistoryUnavailable(error.to_string()))?;
+        Ok(found.filter(|finished| finished.started_at.is_some()))
+    }
+
+    fn request(&self, head: &Head, program: &Program, address: Option<std::net::IpAddr>, background: bool) -> Request {
+        Request {
+            room: RoomKey::new(&head.room, &head.user, address),
+            user: head.user.clone(),
+            class: self.parts.admission.config().class(&head.room, background),
+            priority: head.priority,
+            cpu_millis: None,
+            // On a small host a limit may exceed all there is: such a run takes it all, and its cgroup's parent holds it.
+            memory_bytes: program.memory_bytes().min(self.parts.admission.budget().memory_bytes),
+            wait: None,
+        }
+    }
+
+    fn control(&self, id: &ExecutionId, interactive: bool) -> (CancellationToken, Option<mpsc::Receiver<String>>) {
+        let cancel = CancellationToken::new();
+        let (input, receiver) = mpsc::channel(INPUT_WAITING);
+        let control = Control { cancel: cancel.clone(), input: interactive.then_some(input) };
+        self.controls().insert(id.clone(), control);
+        (cancel, interactive.then_some(receiver))
+    }
+
+    fn forget(&self, id: &ExecutionId) {
+        self.controls().remove(id);
+    }
+
+    fn controls(&self) -> MutexGuard<'_, HashMap<ExecutionId, Control>> {
+        self.controls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn observer(&self, room: &RoomId) -> Option<Arc<dyn RoomObserver>> {
+        self.observer.get().filter(|_| room.is_room()).cloned()
+    }
+}
+
+fn head(submission: &Submission, id: ExecutionId, correlation_id: CorrelationId) -> Head {
+    let text = |file: &crankcase_sandbox::spec::SourceFile| TextFile {
+        name: file.name.clone(),
+        content: String::from_utf8_lossy(&file.content).into_owned(),
+    };
+    Head {
+        id,
+        correlation_id,
+        room: submission.room.clone(),
+        user: submission.user.clone(),
+        username: submission.username.clone(),
+        language: submission.language.clone(),
+        code: submission.code.clone(),
+        stdin: submission.stdin.clone(),
+        args: submission.args.clone(),
+        files: submission.files.iter().map(text).collect(),
+        priority: submission.priority,
+        queued_at: unix_ms(),
+    }
+}
+
+/// The wall clock, in Unix milliseconds.
+fn unix_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -124,6 +124,11 @@ pub enum RoomEvent {
         /// Who; must be the host.
         by: MemberId,
     },
+    /// An operator moves the room's counter on; everyone gets the room's state again.
+    Advanced {
+        /// The last number that counts as given.
+        to: u64,
+    },
     /// A member lost its place and wants the room's state.
     StateRequested {
         /// Who; alone is told.
@@ -155,7 +160,8 @@ impl RoomEvent {
             | Self::RecordingStarted { by, .. }
             | Self::RecordingStopped { by }
             | Self::StateRequested { by } => Some(by),
-            Self::ExecutionQueued { .. }
+            Self::Advanced { .. }
+            | Self::ExecutionQueued { .. }
             | Self::ExecutionStarted { .. }
             | Self::ExecutionOutput { .. }
             | Self::ExecutionFinished { .. } => None,

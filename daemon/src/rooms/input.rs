@@ -136,7 +136,8 @@ pub fn parse(event: &str, payload: &Value, limits: &RoomLimits) -> Result<Reques
     let none = Map::new();
     let fields = match payload {
         Value::Object(fields) => Fields { fields, lone_room: None },
-        Value::String(room) => Fields { fields: &none, lone_room: Some(room) },
+        // Pages send a bare room id where there is nothing else to say; joining has more.
+        Value::String(room) if event != "join-room" => Fields { fields: &none, lone_room: Some(room) },
         Value::Null => Fields { fields: &none, lone_room: None },
         _ => return Err(Problem(format!("{} takes an object", name_of(event)))),
     };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::Config;
+
 /// Bounds of rooms and sockets; the defaults are the contract's where it names one.
 #[derive(Debug, Clone)]
 pub struct RoomLimits {
@@ -76,6 +78,30 @@ impl Default for RoomLimits {
             outbox_bytes: 16 << 20,
             payload_bytes: 512 << 10,
             runs_per_socket: 64,
+        }
+    }
+}
+
+impl RoomLimits {
+    /// What the configuration says, and the defaults where it says nothing.
+    #[must_use]
+    pub fn from_config(config: &Config) -> Self {
+        let rooms = &config.rooms;
+        Self {
+            code_chars: config.reloadable.limits.code_chars,
+            stdin_chars: config.reloadable.limits.stdin_chars,
+            chat_chars: rooms.chat_chars,
+            buffered_messages: rooms.message_buffer,
+            gap_wait: rooms.message_buffer_wait,
+            save_within: rooms.save_interval,
+            idle: rooms.idle_after,
+            events_per_second: rooms.events_per_second,
+            events_burst: rooms.events_burst,
+            members: rooms.max_members,
+            rooms: rooms.max_rooms,
+            outbox_messages: rooms.send_buffer,
+            payload_bytes: u64::try_from(rooms.message_size).unwrap_or(u64::MAX),
+            ..Self::default()
         }
     }
 }

@@ -135,7 +135,7 @@ impl RoomRegistry {
             RoomEvent::Joined(member) => Some(member.clone()),
             _ => None,
         };
-        let numbered = event.is_numbered();
+        let before = live.room.sequence();
         let applied = live.room.apply(at, event);
         let accepted = applied.accepted;
         if let Some(stranger) = joining.filter(|_| !accepted)
@@ -143,7 +143,7 @@ impl RoomRegistry {
         {
             deliver_to_stranger(&applied.outgoing, &stranger, sink);
         }
-        self.tell(live, room, applied, numbered && accepted);
+        self.tell(live, room, applied, live.room.sequence() != before);
         Published { accepted, sequence: live.room.sequence() }
     }
 
@@ -210,16 +210,11 @@ impl RoomRegistry {
                 })
             })
             .collect();
-        Some(json!({
-            "roomId": room,
-            "sequence": live.room.sequence(),
-            "nextExpectedSequence": live.room.sequence() + 1,
-            "executionState": live.room.execution_state(),
-            "memberCount": members.len(),
-            "members": members,
-            "bufferedMessages": entry.budget.messages(),
-            "unsavedMessages": live.log.len(),
-        }))
+        let mut view = live.room.diagnostics();
+        view["members"] = Value::Array(members);
+        view["bufferedMessages"] = json!(entry.budget.messages());
+        view["unsavedMessages"] = json!(live.log.len());
+        Some(view)
     }
 
     /// The rooms in memory, for the diagnostics routes: id, members, last number, messages that wait.
@@ -240,13 +235,16 @@ impl RoomRegistry {
             .collect()
     }
 
-    /// Lets every client of a room go on without its numbers below `to` that are missing; how many were told.
-    #[must_use]
-    pub fn force_advance(&self, room: &RoomId, to: u64) -> Option<usize> {
-        let entry = self.present(room)?;
-        let sinks: Vec<_> = lock(entry.live.get()?).sinks.values().cloned().collect();
-        let lagging = sinks.iter().filter(|sink| sink.order().expected.is_some_and(|expected| expected < to));
-        Some(lagging.map(|sink| sink.advance(to)).count())
+    /// Lets every client of a room that waits for a number below `to` go on without it; how many did.
+    pub fn advance_clients(&self, room: &RoomId, to: u64) -> usize {
+        let Some(entry) = self.present(room) else { return 0 };
+        let Some(live) = entry.live.get() else { return 0 };
+        let sinks: Vec<_> = lock(live).sinks.values().cloned().collect();
+        let waits = |sink: &&Arc<dyn Sink>| {
+            let order = sink.order();
+            order.waiting > 0 && order.expected.is_some_and(|expected| expected < to)
+        };
+        sinks.iter().filter(waits).map(|sink| sink.advance(to)).count()
     }
 
     /// Forgets rooms that have been idle for `idle` and are saved; how many.

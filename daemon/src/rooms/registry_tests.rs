@@ -211,5 +211,5 @@ async fn diagnostics_tell_what_is_in_memory() {
     let told = registry.diagnostics(&r).unwrap();
     assert_eq!((&told["sequence"], &told["memberCount"], &told["unsavedMessages"]), (&json!(1), &json!(1), &json!(1)));
     assert_eq!(registry.overview(), [json!({"roomId": "r", "memberCount": 1, "sequence": 1, "bufferedMessages": 0})]);
-    assert_eq!(registry.force_advance(&r, 5), Some(0), "nobody numbers anything");
+    assert_eq!(registry.advance_clients(&r, 5), 0, "nobody numbers anything");
 }

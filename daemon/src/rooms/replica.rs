@@ -201,7 +201,12 @@ impl RoomRegistry {
             let last = live.room.members().iter().last().map_or(0, |last| last.place);
             let place = place.max(last + 1);
             let diverges = event.is_numbered()
-                || matches!(event, RoomEvent::RecordingStarted { .. } | RoomEvent::RecordingStopped { .. });
+                || matches!(
+                    event,
+                    RoomEvent::Advanced { .. }
+                        | RoomEvent::RecordingStarted { .. }
+                        | RoomEvent::RecordingStopped { .. }
+                );
             if let RoomEvent::Joined(member) = &mut event {
                 let present = live.room.members().get(&member.id);
                 member.place = present.map_or(place, |present| present.place);

@@ -1,8 +1,9 @@
 //! One room: an event goes in, what its members are told comes out. No I/O, no clock.
 //!
 //! **Invariants.** Every event that [`RoomEvent::is_numbered`] and is applied takes exactly the next
-//! number; nothing else takes one. A member's state depends only on the events and their order, so that
-//! several daemons that apply the same events hold the same room.
+//! number; nothing else takes one. Only an operator's [`RoomEvent::Advanced`] skips some, and tells everyone. A
+//! member's state depends only on the events and their order, so that several daemons that apply the same events
+//! hold the same room.
 
 mod restate;
 
@@ -173,6 +174,21 @@ impl Room {
         })
     }
 
+    /// What operators see of it, without what only its connections know.
+    #[must_use]
+    pub fn diagnostics(&self) -> Value {
+        json!({
+            "roomId": self.id,
+            "language": self.language,
+            "codeLength": self.code.chars().count(),
+            "sequence": self.sequence,
+            "nextExpectedSequence": self.sequence + 1,
+            "executionState": self.execution_state(),
+            "memberCount": self.members.len(),
+            "recording": self.recording.is_some(),
+        })
+    }
+
     /// Applies an event that happened at `at` (Unix milliseconds).
     pub fn apply(&mut self, at: i64, event: RoomEvent) -> Applied {
         match event {
@@ -213,6 +229,11 @@ impl Room {
                 Some(_) => told(Audience::One(by), "room-state", self.room_state()),
                 None => Applied::default(),
             },
+            RoomEvent::Advanced { to } if to <= self.sequence => Applied::default(),
+            RoomEvent::Advanced { to } => {
+                self.sequence = to;
+                told(Audience::Room, "room-state", self.room_state())
+            }
             RoomEvent::RecordingStarted { by, recording_id } => self.recording_started(at, by, recording_id),
             RoomEvent::RecordingStopped { by } => self.recording_stopped(at, by),
             RoomEvent::Chat { .. }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Connection {
         connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
         let mut connection = Self {
             socket: UnixDatagram::from_std(fd.into())?,
-            welcome: Welcome { cgroup_version: 0, landlock_abi: 0, sandboxes_max: 0 },
+            welcome: Welcome { cgroup_version: 0, landlock_abi: 0, sandboxes_max: 0, memory_cgroup: PathBuf::new() },
             next_id: AtomicU32::new(0),
             sandboxes: Mutex::new(Some(HashMap::new())),
         };
@@ -51,8 +51,9 @@ impl Connection {
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the spawner does not answer"))??;
         match Event::decode(&buffer[..received.length]) {
-            Ok(Event::Welcome { version: VERSION, cgroup_version, landlock_abi, sandboxes_max }) => {
-                connection.welcome = Welcome { cgroup_version, landlock_abi, sandboxes_max };
+            Ok(Event::Welcome { version: VERSION, cgroup_version, landlock_abi, sandboxes_max, memory_cgroup }) => {
+                let memory_cgroup = PathBuf::from(memory_cgroup);
+                connection.welcome = Welcome { cgroup_version, landlock_abi, sandboxes_max, memory_cgroup };
                 Ok(connection)
             }
             _ => Err(io::Error::other("the spawner speaks another version, or refused this uid")),
@@ -71,6 +72,11 @@ impl Connection {
                 return Some((id, receiver));
             }
         }
+    }
+
+    /// How many names are in use.
+    pub fn sandboxes(&self) -> usize {
+        self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, HashMap::len)
     }
 
     pub async fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> io::Result<()> {

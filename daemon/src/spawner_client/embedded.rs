@@ -48,7 +48,7 @@ impl Embedded {
     /// # Errors
     /// [`EmbeddedError`].
     pub fn start(spec: &SpawnerArguments) -> Result<Self, EmbeddedError> {
-        let binary = beside_own_binary()?;
+        let binary = spawner_binary()?;
         let run = Path::new("/run");
         let parent = if run.is_dir() { run.to_owned() } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new().prefix("crankcase-").tempdir_in(parent)?;
@@ -60,6 +60,7 @@ impl Embedded {
         }
         let mut supervisor = Command::new(binary)
             .arg("--supervise")
+            .args(["--remove".as_ref(), directory.path().as_os_str()])
             .args(["--client-uid", &spec.client.0.to_string()])
             .args(&spec.arguments)
             .stdin(Stdio::from(listener))
@@ -78,8 +79,11 @@ fn listener(path: &Path) -> std::io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Beside the daemon's binary, or one directory up from a test's.
-fn beside_own_binary() -> Result<PathBuf, EmbeddedError> {
+/// The spawner's program: beside the daemon's, or one directory up from a test's.
+///
+/// # Errors
+/// [`EmbeddedError::NoBinary`] with where it should be.
+pub fn spawner_binary() -> Result<PathBuf, EmbeddedError> {
     let own = std::env::current_exe()?;
     let path = own.with_file_name("crankcase-spawner");
     let built = own.ancestors().nth(2).map(|directory| directory.join("crankcase-spawner"));

@@ -28,7 +28,7 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// What the spawner said of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
     /// 1 or 2.
     pub cgroup_version: u8,
@@ -36,6 +36,8 @@ pub struct Welcome {
     pub landlock_abi: u8,
     /// Sandboxes that may be alive at once.
     pub sandboxes_max: u32,
+    /// The cgroup directory whose memory is that of all sandboxes together.
+    pub memory_cgroup: PathBuf,
 }
 
 /// The handle that everybody shares.
@@ -62,7 +64,13 @@ impl SpawnerClient {
     /// What the spawner said of itself; none while it is not connected.
     #[must_use]
     pub fn welcome(&self) -> Option<Welcome> {
-        self.connection.borrow().as_ref().map(|connection| connection.welcome)
+        self.connection.borrow().as_ref().map(|connection| connection.welcome.clone())
+    }
+
+    /// Sandboxes that are alive.
+    #[must_use]
+    pub fn sandboxes(&self) -> usize {
+        self.connection.borrow().as_ref().map_or(0, |connection| connection.sandboxes())
     }
 
     /// Waits until the spawner is connected.
@@ -70,7 +78,7 @@ impl SpawnerClient {
     /// # Errors
     /// [`Step::Spawner`] when it is not within `wait`.
     pub async fn ready(&self, wait: Duration) -> Result<Welcome, SandboxError> {
-        self.connected(wait).await.map(|connection| connection.welcome)
+        self.connected(wait).await.map(|connection| connection.welcome.clone())
     }
 
     async fn connected(&self, wait: Duration) -> Result<Arc<Connection>, SandboxError> {

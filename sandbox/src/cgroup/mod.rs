@@ -77,14 +77,14 @@ impl Parent {
     /// Finds the hierarchy, removes what dead spawners left, and makes this spawner's own place.
     ///
     /// `base` is where to make it, relative to the hierarchy's root; `None` chooses: the own cgroup where it was
-    /// delegated to us alone, else `/crankcase`.
+    /// delegated to us alone, else `/crankcase`. `instance` is our name below it.
     ///
     /// # Errors
     /// [`SetupError`], which names what is missing.
-    pub fn set_up(base: Option<&str>, limits: ParentLimits) -> Result<Self, SetupError> {
+    pub fn set_up(base: Option<&str>, instance: u32, limits: ParentLimits) -> Result<Self, SetupError> {
         match detect::hierarchies()? {
-            detect::Hierarchies::V1(mounts) => v1::Parent::set_up(&mounts, base, limits).map(Self::V1),
-            detect::Hierarchies::V2(mount) => v2::Parent::set_up(&mount, base, limits).map(Self::V2),
+            detect::Hierarchies::V1(mounts) => v1::Parent::set_up(&mounts, base, instance, limits).map(Self::V1),
+            detect::Hierarchies::V2(mount) => v2::Parent::set_up(&mount, base, instance, limits).map(Self::V2),
         }
     }
 
@@ -93,6 +93,14 @@ impl Parent {
         match self {
             Self::V1(_) => 1,
             Self::V2(_) => 2,
+        }
+    }
+
+    /// The directory whose memory is that of all stages together, as a path of the host.
+    pub fn memory_directory(&self) -> &std::path::Path {
+        match self {
+            Self::V1(parent) => parent.memory_directory(),
+            Self::V2(parent) => parent.memory_directory(),
         }
     }
 

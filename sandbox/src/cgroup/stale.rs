@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::dir::Dir;
 
-/// Names of instance directories: `i<pid>`.
-pub fn instance_name() -> String {
-    format!("i{}", std::process::id())
+/// Names of instance directories: `i<number>`.
+pub fn instance_name(instance: u32) -> String {
+    format!("i{instance}")
 }
 
 fn is_instance(name: &str) -> bool {
-    name.strip_prefix('i').is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
+    name.strip_prefix('i').is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Kills and removes every dead instance below `base`. Only names that we make, only below our own base.
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_our_own_names_count_as_instances() {
-        assert!(is_instance(&instance_name()));
+        assert!(is_instance(&instance_name(u32::MAX)));
         for name in ["i", "ix1", "user.slice", "1", "init.scope"] {
             assert!(!is_instance(name), "{name}");
         }

@@ -48,6 +48,7 @@ impl Parent {
     pub fn set_up(
         mounts: &HashMap<&'static str, PathBuf>,
         base: Option<&str>,
+        instance: u32,
         limits: ParentLimits,
     ) -> Result<Self, SetupError> {
         let open = |controller: &'static str| -> Result<Dir, SetupError> {
@@ -63,7 +64,7 @@ impl Parent {
         };
         let _setting_up = base.memory.wait_for_lock()?;
         base.all().for_each(stale::remove_dead_instances);
-        let name = stale::instance_name();
+        let name = stale::instance_name(instance);
         let instance = Places {
             memory: base.memory.child(&name)?,
             pids: base.pids.child(&name)?,
@@ -84,6 +85,10 @@ impl Parent {
         let shares = (limits.cpu_weight * 1024 / 100).clamp(2, 262_144);
         instance.cpu.set("cpu.shares", &shares.to_string())?;
         Ok(Self { base, instance, name, _locks: locks })
+    }
+
+    pub fn memory_directory(&self) -> &Path {
+        self.instance.memory.path()
     }
 
     pub fn leaf(&self, name: &str) -> Result<Leaf, Errno> {

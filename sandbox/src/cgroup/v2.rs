@@ -1,6 +1,6 @@
 //! cgroup v2, see Documentation/admin-guide/cgroup-v2.rst of the kernel.
 //!
-//! Below the base lies `i<pid>/` with `spawner` (this process; a cgroup that hands controllers down may hold no process
+//! Below the base lies `i<instance>/` with `spawner` (this process; a cgroup that hands controllers down may hold no process
 //! itself) and `jobs`, the parent of all stages.
 
 use std::fmt::Write as _;
@@ -34,7 +34,7 @@ pub struct Leaf {
 }
 
 impl Parent {
-    pub fn set_up(mount: &Path, base: Option<&str>, limits: ParentLimits) -> Result<Self, SetupError> {
+    pub fn set_up(mount: &Path, base: Option<&str>, instance: u32, limits: ParentLimits) -> Result<Self, SetupError> {
         let root = Dir::open(mount)?;
         let delegated = base.is_none().then(|| delegated_path(mount)).flatten();
         let relative = delegated.as_deref().or(base).unwrap_or("crankcase");
@@ -46,7 +46,7 @@ impl Parent {
         let base = dirs.pop().ok_or(SetupError::MissingController("memory"))?;
         let _setting_up = base.wait_for_lock()?;
         stale::remove_dead_instances(&base);
-        let name = stale::instance_name();
+        let name = stale::instance_name(instance);
         let instance = base.child(&name)?;
         let lock = instance.lock().map_err(|errno| io("locking", instance.path(), errno))?;
         // First out of the way, then the controllers can be handed down.
@@ -71,6 +71,10 @@ impl Parent {
         instance.set("cpu.weight", &weight)?;
         jobs.set("cpu.weight", &weight)?;
         Ok(Self { base, instance, jobs, name, _lock: lock })
+    }
+
+    pub fn memory_directory(&self) -> &Path {
+        self.jobs.path()
     }
 
     pub fn leaf(&self, name: &str) -> Result<Leaf, Errno> {

@@ -96,8 +96,9 @@ impl<T> At<T> for Result<T, Errno> {
 fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), SandboxError> {
     // If the spawner dies in the middle of this, so do we.
     prctl::set_pdeathsig(Signal::SIGKILL).at(Step::DeathSignal)?;
-    // The umask of whoever started the spawner is not the program's.
+    // The umask and the nice value of whoever started the spawner are not the program's.
     sys::umask(0o022);
+    sys::reset_priority();
     pivot()?;
     mounts(plan)?;
     sethostname(plan.hostname).at(Step::Hostname)?;
@@ -112,6 +113,8 @@ fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), SandboxError> {
     // in this one nothing could be mounted, no interface raised.
     unshare(CloneFlags::CLONE_NEWUSER).at(Step::UserNamespace)?;
     wait_for_map(control)?;
+    // By now the spawner has put this process into its cgroup, which so becomes all that is to be seen of cgroups.
+    unshare(CloneFlags::CLONE_NEWCGROUP).at(Step::CgroupNamespace)?;
     let (uid, gid) = (Uid::from_raw(INNER_ID), Gid::from_raw(INNER_ID));
     setresgid(gid, gid, gid).at(Step::SetId)?;
     setresuid(uid, uid, uid).at(Step::SetId)?;

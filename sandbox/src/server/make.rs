@@ -18,13 +18,10 @@ use crate::init::{self, MAPPED, Plan};
 use crate::root::INNER_ID;
 use crankcase_sandbox::sys::{self, Cloned};
 
-/// Everything but the user namespace, which init enters last.
-const NAMESPACES: u64 = (libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP) as u64;
+/// Everything but the user namespace, which init enters last, and the cgroup namespace, whose root is wherever its maker
+/// stands: init enters it once it has its place.
+const NAMESPACES: u64 =
+    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64;
 
 /// A sandbox whose init is on its way.
 pub struct Made {

@@ -211,6 +211,7 @@ impl Server {
                     cgroup_version: self.shared.cgroups.version(),
                     landlock_abi: self.shared.landlock_abi,
                     sandboxes_max: self.shared.settings.sandboxes_max,
+                    memory_cgroup: self.shared.cgroups.memory_directory().display().to_string(),
                 };
                 self.tell(client, &welcome, &[]);
             }

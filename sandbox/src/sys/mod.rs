@@ -14,7 +14,7 @@ pub use exec::ExecImage;
 pub use landlock::{Access, Ruleset, landlock_abi};
 pub use process::{
     Cloned, assert_single_threaded, clone3, close_fds_except, exit, fork, inherited_fd, pidfd_kill, place_stdio,
-    reset_signals, set_rlimit, umask,
+    reset_priority, reset_signals, set_rlimit, umask,
 };
 
 use nix::errno::Errno;

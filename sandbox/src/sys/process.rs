@@ -111,6 +111,12 @@ pub fn umask(mask: libc::mode_t) {
     unsafe { libc::umask(mask) };
 }
 
+/// Back to nice 0, from a lower value always permitted; a higher one stays where raising it is not.
+pub fn reset_priority() {
+    // SAFETY: integers only; nix has no setpriority.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
+}
+
 /// # Panics
 /// When this process has more than one thread.
 pub fn assert_single_threaded() {

@@ -73,6 +73,7 @@ fn event() -> impl Strategy<Value = Event> {
             cgroup_version,
             landlock_abi,
             sandboxes_max,
+            memory_cgroup: "/sys/fs/cgroup/x".to_owned(),
         }),
     ]
 }

@@ -36,7 +36,7 @@ pub fn routes() -> Router<Shared> {
 }
 
 /// Gives errors below `/api/v2` Piston's shape, whichever layer they come from.
-pub async fn shape(State(_): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn shape(request: Request, next: Next) -> Response {
     let ours =
         request.uri().path().strip_prefix("/api/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let response = next.run(request).await;
@@ -56,22 +56,22 @@ pub async fn shape(State(_): State<Shared>, request: Request, next: Next) -> Res
 }
 
 async fn runtimes(State(state): State<Shared>) -> Json<Value> {
-    let runtime = |language: &super::Language| {
+    let runtime = |language: &super::languages::Language| {
         json!({
             "language": language.name,
             "version": version::normal(language.version.as_deref()),
             "aliases": language.aliases,
         })
     };
-    Json((state.languages)().iter().map(runtime).collect())
+    Json((state.languages)(&state.settings().limits).iter().map(runtime).collect())
 }
 
 async fn packages(State(state): State<Shared>) -> Json<Value> {
-    let package = |language: &super::Language| {
+    let package = |language: &super::languages::Language| {
         let version = version::normal(language.version.as_deref());
         json!({ "language": language.name, "language_version": version, "installed": true })
     };
-    Json((state.languages)().iter().map(package).collect())
+    Json((state.languages)(&state.settings().limits).iter().map(package).collect())
 }
 
 async fn fixed_packages() -> ApiError {
@@ -97,7 +97,7 @@ async fn execute(
         Err(error) => return Err(error.into()),
     };
     let address = address.map(|Extension(ClientAddress(address))| address);
-    let languages = (state.languages)();
+    let languages = (state.languages)(&settings.limits);
     let asked = request::read(Fields::new(body), &languages, address, received)?;
     let version = version::normal(asked.language.version.as_deref());
     let accepted = state.runner.submit(asked.submission).await.map_err(ApiError::refused)?;

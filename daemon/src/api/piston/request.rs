@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::super::error::ApiError;
 use super::super::fields::Fields;
+use super::super::languages::Language;
 use super::super::request::ARGS_BYTES;
-use super::super::state::Language;
+
 use super::version;
 use crate::ids::{RoomId, UserId};
 use crate::jobs::{LimitOverrides, Submission};

@@ -164,6 +164,12 @@ impl Admission {
         self.shared.lock().core.snapshot(Instant::now())
     }
 
+    /// All there is to reserve.
+    #[must_use]
+    pub fn budget(&self) -> Resources {
+        self.shared.machine.budget(&self.shared.lock().config)
+    }
+
     /// The configuration in force.
     #[must_use]
     pub fn config(&self) -> AdmissionConfig {

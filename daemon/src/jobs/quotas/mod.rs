@@ -13,7 +13,6 @@ mod window;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,30 +22,12 @@ pub use self::ledger::{Kind, QuotaExceeded, SUBJECTS_MAX, Subject};
 
 use self::ledger::Ledger;
 use super::Refusal;
+use crate::config::Quota;
+pub use crate::config::Quotas as QuotaConfig;
 use crate::ids::{RoomId, UserId};
 
 /// The user of a request that names none.
 const ANONYMOUS: &str = "anonymous";
-
-/// The `quotas` section, checked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct QuotaConfig {
-    /// Of one user, or of one address of users without a name.
-    pub user: Quota,
-    /// Of one room.
-    pub room: Quota,
-}
-
-/// What one user or one room may use over time; none is no bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Quota {
-    /// Executions a minute.
-    pub runs_per_minute: Option<NonZeroU32>,
-    /// Seconds of CPU time an hour.
-    pub cpu_seconds_per_hour: Option<NonZeroU32>,
-    /// Executions that wait at once.
-    pub queued: Option<NonZeroU32>,
-}
 
 impl Quota {
     fn is_off(self) -> bool {

@@ -1,5 +1,7 @@
 use tokio::time::advance;
 
+use std::num::NonZeroU32;
+
 use super::*;
 
 const fn some(bound: u32) -> Option<NonZeroU32> {

@@ -121,25 +121,24 @@ impl RedisBus {
         shared.link.ready().await;
         Ok(Arc::new(Self { shared, _tasks: [connection, kept].map(AbortOnDropHandle::new) }))
     }
-
-    /// What is degraded, as one sentence for `/health`.
-    #[must_use]
-    pub fn health(&self) -> Option<String> {
-        self.shared.link.health()
-    }
-
-    /// The last thing at a stop in good order: what this daemon leaves in its rooms is taken out of them at once.
-    pub async fn leave(&self) {
-        if let Some(up) = self.shared.link.up() {
-            let mut connection = up.connection.clone();
-            self.shared.link.within(&up, self.shared.hearing.leave(&mut connection)).await;
-        }
-    }
 }
 
 impl Bus for RedisBus {
     fn publish<'a>(&'a self, room: &'a RoomId, event: RoomEvent) -> BoxFuture<'a, Result<Published, BusError>> {
         Box::pin(self.shared.publish(room, event))
+    }
+
+    fn health(&self) -> Option<String> {
+        self.shared.link.health()
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(up) = self.shared.link.up() {
+                let mut connection = up.connection.clone();
+                self.shared.link.within(&up, self.shared.hearing.leave(&mut connection)).await;
+            }
+        })
     }
 }
 
@@ -219,6 +218,7 @@ impl Shared {
                 }
                 return self.registry.silent(room).await.map(Some);
             }
+            Some(Answer::Behind) => return self.registry.silent(room).await.map(Some),
             Some(Answer::Full) => state::full(self.registry.limits().members),
             Some(Answer::NotHost) if matches!(asked.event, RoomEvent::RecordingStarted { .. }) => {
                 state::ONLY_HOST_STARTS.to_owned()
@@ -353,6 +353,7 @@ fn details(room: &RoomId, event: &RoomEvent, max_members: usize, user: Option<St
         }
         RoomEvent::ExecutionFinished { execution, .. } => ("finished", execution.to_string(), String::new()),
         RoomEvent::RecordingStarted { recording_id, .. } => ("record", recording_id.clone(), user.unwrap_or_default()),
+        RoomEvent::Advanced { to } => ("advance", to.to_string(), String::new()),
         RoomEvent::RecordingStopped { .. } => ("stop", String::new(), String::new()),
         RoomEvent::Typing { .. } | RoomEvent::CursorMoved { .. } => ("fleeting", String::new(), String::new()),
         RoomEvent::Chat { .. }

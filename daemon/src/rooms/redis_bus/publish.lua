@@ -46,6 +46,9 @@ elseif kind == 'record' then
 elseif kind == 'stop' then
   if not host() then return {'not-host', '0', '0'} end
   if redis.call('HDEL', room, 'recording') == 0 then return {'not-recording', '0', '0'} end
+elseif kind == 'advance' then
+  if tonumber(one) <= tonumber(redis.call('HGET', room, 'sequence')) then return {'behind', '0', '0'} end
+  redis.call('HSET', room, 'sequence', one)
 elseif kind == 'fleeting' then
   -- No place in the order: whoever misses it misses nothing.
   local state = redis.call('HMGET', room, 'revision', 'sequence')

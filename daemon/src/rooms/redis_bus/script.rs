@@ -76,6 +76,8 @@ pub(super) enum Answer {
     Unknown,
     /// Who did it is not in the room.
     Absent,
+    /// The counter would go back.
+    Behind,
     /// The room is full.
     Full,
     /// Who did it is not the host.
@@ -136,6 +138,7 @@ impl Names {
         Ok(match answer.as_str() {
             "done" => Answer::Done { revision, sequence },
             "absent" => Answer::Absent,
+            "behind" => Answer::Behind,
             "full" => Answer::Full,
             "not-host" => Answer::NotHost,
             "recording" => Answer::Recording,

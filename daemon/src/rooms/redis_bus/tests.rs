@@ -504,6 +504,17 @@ async fn a_room_is_full_for_all_daemons() {
     assert!(two.try_join("c").await.1.accepted);
 }
 
+#[tokio::test]
+async fn an_operator_moves_the_counter_for_all_daemons() {
+    let server = server_or_skip!(Server::started().await);
+    let (one, two) = (Daemon::start(&server).await, Daemon::start(&server).await);
+    let b = two.join("b").await;
+    assert_eq!(one.publish(RoomEvent::Advanced { to: 9 }).await, Published { accepted: true, sequence: 9 });
+    assert_eq!(one.publish(RoomEvent::Advanced { to: 9 }).await, Published { accepted: false, sequence: 9 });
+    eventually("it is told", async || b.last("room-state")["sequence"] == 9).await;
+    assert_eq!(two.edit("b", "x").await.sequence, 10);
+}
+
 /// A daemon that hung is taken for dead; it comes back with all its members, in their places.
 #[tokio::test]
 async fn a_daemon_that_was_taken_for_dead_comes_back() {

@@ -13,8 +13,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::request::Parts;
 use futures_util::FutureExt;
+use http::request::Parts;
 use socketioxide::SocketIo;
 use socketioxide::adapter::{Adapter, LocalAdapter};
 use socketioxide::handler::{ConnectHandler, DisconnectHandler, MessageHandler, Value};
@@ -32,7 +32,7 @@ use connection::Connection;
 const ENGINE_BUFFER: usize = 64;
 
 /// Finds the client's address in the head of the request that connected it.
-pub type AddressOf = fn(&Parts) -> Option<IpAddr>;
+pub type AddressOf = Box<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
 
 /// What all connections share.
 pub struct Shared {

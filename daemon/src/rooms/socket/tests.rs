@@ -10,9 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::ids::RoomId;
 use crate::redis_link;
-use crate::rooms::announcer::Announcer;
-use crate::rooms::bus::LocalBus;
-use crate::rooms::redis_bus::RedisBus;
+use crate::rooms::Rooms;
 use crate::rooms::store::MemoryStore;
 use client::Client;
 use fake::FakeRunner;
@@ -21,34 +19,27 @@ struct Server {
     port: u16,
     registry: Arc<RoomRegistry>,
     runner: Arc<FakeRunner>,
-    announcer: Arc<Announcer>,
 }
 
 impl Server {
     async fn start(limits: RoomLimits) -> Self {
-        let registry = RoomRegistry::new(limits, Arc::new(MemoryStore::default()));
-        let bus = Arc::new(LocalBus::new(Arc::clone(&registry)));
-        Self::over(registry, bus).await
+        Self::over(Rooms::new(limits, Arc::new(MemoryStore::default()))).await
     }
 
     /// One of several daemons.
     async fn sharing(redis: &redis_link::server::Server) -> Self {
-        let registry = RoomRegistry::new(RoomLimits::default(), Arc::new(MemoryStore::default()));
-        let bus = RedisBus::connect(&redis.url(""), "", Arc::clone(&registry)).await.unwrap();
-        Self::over(registry, bus).await
+        let store = Arc::new(MemoryStore::default());
+        Self::over(Rooms::in_redis(RoomLimits::default(), store, &redis.url(""), "").await.unwrap()).await
     }
 
-    async fn over(registry: Arc<RoomRegistry>, bus: Arc<dyn Bus>) -> Self {
-        let origins = Arc::new(Origins::default());
-        let announcer = Arc::new(Announcer::new(Arc::clone(&bus), Arc::clone(&origins)));
-        let runner = FakeRunner::new(announcer.clone());
-        let shared = Shared { registry: registry.clone(), bus, runner: runner.clone(), origins, address_of: |_| None };
-        let (layer, _io) = layer(Arc::new(shared));
+    async fn over(rooms: Rooms) -> Self {
+        let runner = FakeRunner::new(Arc::clone(&rooms.announcer));
+        let (layer, _io) = rooms.sockets(runner.clone(), |_| None);
         let app = axum::Router::new().layer(layer);
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { port, registry, runner, announcer }
+        Self { port, registry: rooms.registry, runner }
     }
 
     async fn connect(&self) -> Client {
@@ -159,7 +150,7 @@ async fn a_forced_advance_lets_a_client_go_on() {
     a.next("sequence-gap-detected").await;
     let room = RoomId::new("r").unwrap();
     eventually(|| server.registry.diagnostics(&room).unwrap()["bufferedMessages"] == 1).await;
-    eventually(|| server.registry.force_advance(&room, 5) == Some(1)).await;
+    eventually(|| server.registry.advance_clients(&room, 5) == 1).await;
     assert_eq!(b.next("code-update").await["code"], "5");
     eventually(|| server.registry.diagnostics(&room).unwrap()["bufferedMessages"] == 0).await;
 }
@@ -326,7 +317,6 @@ async fn a_run_over_http_is_announced_too() {
     server.runner.submit_over_http("empty", "u", "say x").await.await.unwrap();
     let told = server.registry.diagnostics(&RoomId::new("empty").unwrap()).unwrap();
     assert_eq!(told["executionState"]["executionCount"], 1);
-    let _ = &server.announcer;
 }
 
 #[tokio::test]

@@ -1,0 +1,65 @@
+//! A spawner for one command: no server, no history, no rooms.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use crankcase::config::Config;
+use crankcase::jobs::program::Program;
+use crankcase::jobs::stage::{Stage, StageReport};
+use crankcase::service::spawner;
+use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments};
+use crankcase::spawner_client::{Sandbox, SpawnerClient};
+use crankcase_runtimes::Registry;
+use crankcase_sandbox::outcome::{SandboxError, Verdict};
+use tokio_util::sync::CancellationToken;
+
+use super::doctor;
+
+/// The spawner, and the connection to it.
+pub struct Local {
+    client: SpawnerClient,
+    _embedded: Option<Embedded>,
+}
+
+impl Local {
+    /// Starts one, or connects to the service's where the configuration names it.
+    pub async fn start(config: &Config, registry: &Registry) -> anyhow::Result<Self> {
+        if let Some(refusal) = doctor::refusal(&doctor::required(config)) {
+            anyhow::bail!("{refusal}");
+        }
+        let (embedded, socket) = match &config.sandbox.spawner_socket {
+            Some(socket) => (None, socket.clone()),
+            None => {
+                let arguments = spawner::arguments(config, registry);
+                let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments })?;
+                let socket = embedded.socket.clone();
+                (Some(embedded), socket)
+            }
+        };
+        let client = SpawnerClient::start(socket, CancellationToken::new());
+        client.ready(Duration::from_secs(20)).await.context("the spawner does not start")?;
+        Ok(Self { client, _embedded: embedded })
+    }
+
+    /// A sandbox with the program in it, compiled; or how compiling ended.
+    pub async fn prepare(&self, program: &Program) -> Result<Result<Sandbox, StageReport>, SandboxError> {
+        let mut sandbox = self.client.create(program.limits.sandbox).await?;
+        sandbox.write(&program.plan.files).await?;
+        if let Some(command) = program.plan.compile.clone() {
+            let stage = Stage {
+                command,
+                limits: program.limits.compile,
+                stdin: "",
+                input: None,
+                output_bytes: program.limits.output_bytes,
+                cancel: &CancellationToken::new(),
+                live: None,
+            };
+            let report = stage.run(&mut sandbox).await?;
+            if report.outcome.verdict() != Verdict::Ok {
+                return Ok(Err(report));
+            }
+        }
+        Ok(Ok(sandbox))
+    }
+}

@@ -1,0 +1,278 @@
+//! The life of one execution after it was taken on: its turn, its stages, its record, its announcement.
+//!
+//! **Invariants.** Lock and capacity are guards held by the future that runs: they are released whatever happens on the
+//! way. What was announced as started is announced as finished. The result is recorded before anybody is told of it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, error, info, warn};
+
+use super::admission::{AdmissionError, Permit, Waiting};
+use super::execution::{Finished, Head, Status};
+use super::idempotency::Owner;
+use super::live_output::LiveOutput;
+use super::lock::RoomGuard;
+use super::program::Program;
+use super::quotas::QuotaPlace;
+use super::stage::Stage;
+use super::verdict::{Ran, failed};
+use super::{Ended, Inner, Refusal, RoomObserver, unix_ms};
+use crate::metrics::Phases;
+
+/// Everything an execution needs once it is taken on.
+pub struct Job {
+    pub inner: Arc<Inner>,
+    pub head: Arc<Head>,
+    pub program: Program,
+    pub owner: Owner<Ended>,
+    pub quota: QuotaPlace,
+    /// A place in the queue, where it was taken before the room's lock: outside of rooms.
+    pub waiting: Option<Waiting>,
+    pub cancel: CancellationToken,
+    pub input: Option<mpsc::Receiver<String>>,
+    pub received: Instant,
+    pub address: Option<std::net::IpAddr>,
+}
+
+/// The right to run.
+struct Turn {
+    permit: Permit,
+    /// Last, so that it is released last.
+    _room: Option<RoomGuard>,
+}
+
+impl Job {
+    /// Carries it out to its end.
+    pub async fn carry_out(self) {
+        let span = tracing::info_span!("execution", id = %self.head.id, correlation_id = %self.head.correlation_id, room = %self.head.room);
+        async move {
+            let (inner, head) = (Arc::clone(&self.inner), Arc::clone(&self.head));
+            if AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
+                // The owner is gone, so whoever waits is told; what is left is the record.
+                error!("an execution panicked");
+                let lost = finished(&head, None, failed(Status::Failed, "The service failed.".to_owned()));
+                let _ = record(&inner, &lost).await;
+            }
+            inner.forget(&head.id);
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn run(mut self) {
+        let turn = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Refusal::Cancelled),
+            () = self.owner.abandoned().clone().cancelled_owned() => Err(Refusal::Cancelled),
+            turn = wait_for_turn(&self.inner, &self.head, &self.program, self.waiting.take(), self.address) => turn,
+        };
+        match turn {
+            Ok(turn) if self.owner.start() => self.run_started(turn).await,
+            Ok(_) => self.refuse(Refusal::Cancelled).await,
+            Err(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    /// It never ran; that is recorded too.
+    async fn refuse(self, refusal: Refusal) {
+        self.inner.parts.metrics.refused(&refusal);
+        debug!(code = refusal.code(), "refused");
+        let status = if refusal == Refusal::Cancelled { Status::Cancelled } else { Status::Failed };
+        let mut result = failed(status, refusal.to_string());
+        result.execution_time = millis_since(self.received);
+        result.queue_time = result.execution_time;
+        let _ = record(&self.inner, &finished(&self.head, None, result)).await;
+        self.owner.finish(Err(refusal));
+    }
+
+    async fn run_started(self, turn: Turn) {
+        let Self { inner, head, program, owner, quota, cancel, input, received, .. } = self;
+        let started = Instant::now();
+        let account = quota.started();
+        let started_at = unix_ms();
+        // Committed with or before the end: who asks meanwhile may still read `queued`.
+        if let Err(error) = inner.parts.history.record_started(&head.id, started_at).await {
+            warn!(%error, "the start is not recorded");
+        }
+        let observer = inner.observer(&head.room);
+        if let Some(observer) = &observer {
+            observer.started(&head).await;
+        }
+        let mut permit = turn.permit;
+        let mut starting = Duration::ZERO;
+        let ran =
+            run_program(&inner, &head, &program, observer.clone(), &cancel, input, &mut permit, &mut starting).await;
+        let running = started.elapsed().saturating_sub(starting);
+        account.charge(ran.cpu_time());
+        let queue_time = u64::try_from((started - received).as_millis()).unwrap_or(u64::MAX);
+        let result = ran.result(&program.limits, millis_since(received), queue_time);
+        let phases = Phases { waiting: started - received, starting, running };
+        inner.parts.metrics.run_ended(&program.runtime, &result, phases);
+        info!(
+            language = program.runtime,
+            status = result.status.name(),
+            limit = result.limit,
+            ms = result.execution_time,
+            queued_ms = result.queue_time,
+            "execution ended"
+        );
+        // Capacity is free from here; the room waits until everybody has been told.
+        drop(permit);
+        let finished = Arc::new(finished(&head, Some(started_at), result));
+        let ended = match record(&inner, &finished).await {
+            Ok(()) => Ok(Arc::clone(&finished)),
+            Err(refusal) => Err(refusal),
+        };
+        if let Some(observer) = &observer {
+            observer.finished(&finished).await;
+        }
+        owner.finish(ended);
+    }
+}
+
+async fn wait_for_turn(
+    inner: &Inner,
+    head: &Arc<Head>,
+    program: &Program,
+    waiting: Option<Waiting>,
+    address: Option<std::net::IpAddr>,
+) -> Result<Turn, Refusal> {
+    let observer = inner.observer(&head.room);
+    let room = if head.room.is_room() {
+        let wait = inner.parts.config.rooms.lock_wait;
+        let lock = inner.parts.locks.enqueue(&head.room);
+        let place = lock.must_wait().then(|| lock.place());
+        let acquired =
+            announce_while(observer.as_ref(), head, place, |p| (p.position, p.queue_length), lock.acquire(wait));
+        Some(acquired.await.map_err(|_| Refusal::RoomBusy { retry_after: Duration::from_secs(1) })?)
+    } else {
+        None
+    };
+    let admission = &inner.parts.admission;
+    let waiting = match waiting {
+        Some(waiting) => waiting,
+        None => admission.enqueue(inner.request(head, program, address, false)).map_err(|e| inner.refusal(e))?,
+    };
+    let place = waiting.place();
+    let permit =
+        announce_while(observer.as_ref(), head, Some(place), |p| (p.position, p.queue_length), waiting.admitted())
+            .await;
+    Ok(Turn { permit: permit.map_err(|error| inner.refusal(error))?, _room: room })
+}
+
+/// Tells the room of the place in a queue, now if it has to wait and again when it changes, while something is awaited.
+async fn announce_while<T, P: Clone>(
+    observer: Option<&Arc<dyn RoomObserver>>,
+    head: &Arc<Head>,
+    place: Option<watch::Receiver<P>>,
+    numbers: impl Fn(&P) -> (usize, usize),
+    awaited: impl Future<Output = T>,
+) -> T {
+    let announce = async {
+        if let (Some(observer), Some(mut place)) = (observer, place) {
+            // Whoever gets its turn at once has no place worth telling.
+            tokio::task::yield_now().await;
+            loop {
+                let (position, queue_length) = numbers(&place.borrow_and_update());
+                observer.queued(head, position, queue_length).await;
+                if place.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        value = awaited => value,
+        () = announce => unreachable!("it waits for ever"),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "all of it belongs to one execution and has no other use")]
+async fn run_program(
+    inner: &Inner,
+    head: &Arc<Head>,
+    program: &Program,
+    observer: Option<Arc<dyn RoomObserver>>,
+    cancel: &CancellationToken,
+    input: Option<mpsc::Receiver<String>>,
+    permit: &mut Permit,
+    starting: &mut Duration,
+) -> Ran {
+    let before = Instant::now();
+    let mut compile = None;
+    let run = async {
+        let mut sandbox = inner.parts.spawner.create(program.limits.sandbox).await?;
+        sandbox.write(&program.plan.files).await?;
+        *starting = before.elapsed();
+        let stage = |command, limits| Stage {
+            command,
+            limits,
+            stdin: "",
+            input: None,
+            output_bytes: program.limits.output_bytes,
+            cancel,
+            live: None,
+        };
+        if let Some(command) = program.plan.compile.clone() {
+            let report = stage(command, program.limits.compile).run(&mut sandbox).await?;
+            let failed = report.outcome.verdict() != crankcase_sandbox::outcome::Verdict::Ok;
+            compile = Some(report);
+            if failed {
+                return Ok(None);
+            }
+            permit.shrink_memory(program.limits.run.memory.get());
+        }
+        let interval = inner.parts.config.rooms.live_output_interval;
+        let live = observer.map(|observer| LiveOutput { observer, head: Arc::clone(head), interval });
+        let run = Stage {
+            stdin: &head.stdin,
+            input,
+            live: live.as_ref(),
+            ..stage(program.plan.run.clone(), program.limits.run)
+        };
+        run.run(&mut sandbox).await.map(Some)
+    }
+    .await;
+    if let Err(error) = &run {
+        warn!(%error, "the sandbox failed");
+    }
+    Ran { compile, run }
+}
+
+/// Commits a finished execution.
+pub async fn record(inner: &Inner, finished: &Finished) -> Result<(), Refusal> {
+    inner.parts.history.record_finished(finished).await.map_err(|error| {
+        error!(%error, "an execution is not recorded");
+        Refusal::HistoryUnavailable(error.to_string())
+    })
+}
+
+/// Puts the pieces together; it ended now.
+pub fn finished(head: &Head, started_at: Option<i64>, result: super::execution::RunResult) -> Finished {
+    Finished { head: head.clone(), started_at, completed_at: unix_ms(), result }
+}
+
+/// Whole milliseconds.
+pub fn millis_since(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Inner {
+    /// Why admission did not let it in, in words for whoever asked.
+    pub(super) fn refusal(&self, error: AdmissionError) -> Refusal {
+        let message = match error {
+            AdmissionError::Closed => return Refusal::ShuttingDown,
+            AdmissionError::QueueFull => "The service is overloaded: too many executions are waiting.".to_owned(),
+            AdmissionError::WaitOver => "The service is overloaded: no capacity came free in time.".to_owned(),
+            AdmissionError::TooLarge { .. } => format!("The service cannot run this: {error}."),
+        };
+        Refusal::Overloaded { message, retry_after: self.parts.admission.retry_after() }
+    }
+}

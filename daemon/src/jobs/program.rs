@@ -1,0 +1,68 @@
+//! A submission turned into what the sandbox gets: the language's plan and the limits that hold.
+
+use crankcase_runtimes::{Plan, PlanError, Registry, Request};
+
+use super::{Refusal, Submission};
+use crate::config::{Config, Limits, Resolved, resolve};
+
+/// Everything that is decided before a program waits for its turn.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The runtime's name, not the alias that was asked for.
+    pub runtime: String,
+    /// Files and commands.
+    pub plan: Plan,
+    /// What it may use.
+    pub limits: Resolved,
+}
+
+impl Program {
+    /// Finds the language, the limits and the plan.
+    ///
+    /// # Errors
+    /// [`Refusal`] that names what is wrong.
+    pub fn prepare(
+        config: &Config,
+        limits: &Limits,
+        registry: &Registry,
+        submission: &Submission,
+    ) -> Result<Self, Refusal> {
+        let supported = || supported(config, registry);
+        let runtime = registry
+            .find(&submission.language)
+            .filter(|runtime| config.runtimes.offers(&runtime.name))
+            .ok_or_else(|| Refusal::UnsupportedLanguage { supported: supported() })?;
+        let limits = resolve(limits, runtime, &submission.overrides)
+            .map_err(|error| Refusal::BadField { field: error.limit.field(), message: error.to_string() })?;
+        let request = Request {
+            code: &submission.code,
+            files: &submission.files,
+            args: &submission.args,
+            run_memory_bytes: limits.run.memory.get(),
+            compile_memory_bytes: limits.compile.memory.get(),
+        };
+        let plan = runtime.plan(&request).map_err(|error| match error {
+            PlanError::NotInstalled { language, hint } => {
+                Refusal::NotInstalled { language, hint, supported: supported() }
+            }
+            PlanError::NulInArgument(_) | PlanError::CommandTooLong(_) => {
+                Refusal::BadField { field: "args", message: error.to_string() }
+            }
+            _ => Refusal::BadField { field: "files", message: error.to_string() },
+        })?;
+        Ok(Self { runtime: runtime.name.clone(), plan, limits })
+    }
+
+    /// Bytes to reserve: its stages run one after the other.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let compile = self.plan.compile.as_ref().map_or(0, |_| self.limits.compile.memory.get());
+        compile.max(self.limits.run.memory.get())
+    }
+}
+
+/// The names that a request may use here.
+fn supported(config: &Config, registry: &Registry) -> Vec<String> {
+    let offered = |name: &String| registry.find(name).is_some_and(|runtime| config.runtimes.offers(&runtime.name));
+    registry.supported().into_iter().filter(offered).collect()
+}

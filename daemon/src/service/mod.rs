@@ -1,0 +1,263 @@
+//! The daemon put together: what stands on what, in which order it starts and in which it stops.
+//!
+//! Start: spawner connected, history open, locks, admission, jobs, rooms, interface, listener served. Stop, the other way
+//! round: nothing more is accepted, what runs ends within the deadline, rooms are saved, the history is closed.
+
+pub mod logging;
+pub mod spawner;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ConnectInfo;
+use crankcase_runtimes::Registry;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::api::health::Health;
+use crate::api::server::{self, Limits};
+use crate::api::settings::Settings;
+use crate::api::{ApiState, ClientAddress, Parts as ApiParts};
+use crate::config::{Config, Environment};
+use crate::history::{Durability, History, HistoryError, Options};
+use crate::jobs::admission::Admission;
+use crate::jobs::admission::memory::Machine;
+use crate::jobs::lock::RoomLocks;
+use crate::jobs::{Jobs, Parts};
+use crate::metrics::Metrics;
+use crate::rooms::Rooms;
+use crate::rooms::limits::RoomLimits;
+use crate::rooms::registry::RoomRegistry;
+use crate::spawner_client::SpawnerClient;
+
+/// How long the spawner may take to be there at start.
+const SPAWNER_WAIT: Duration = Duration::from_secs(20);
+/// Between two looks at figures that nobody pushes.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(2);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The service could not start.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    /// Isolation is missing or the spawner is not there.
+    #[error("the spawner cannot be reached: {0}")]
+    Spawner(crankcase_sandbox::outcome::SandboxError),
+    /// The database.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// Redis.
+    #[error("redis.url: {0}")]
+    Redis(String),
+    /// The listener or signals.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// What `serve` brings along.
+pub struct Service {
+    /// Checked.
+    pub config: Config,
+    /// The file it came from, for reloading.
+    pub config_file: Option<PathBuf>,
+    /// The languages.
+    pub registry: Registry,
+    /// The spawner's socket.
+    pub spawner_socket: PathBuf,
+    /// Bound before privileges were given up.
+    pub listener: std::net::TcpListener,
+}
+
+impl Service {
+    /// Serves until SIGTERM or SIGINT, then stops in good order.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when it cannot start.
+    pub async fn run(self) -> Result<(), ServiceError> {
+        let started_at = Instant::now();
+        let config = Arc::new(self.config);
+        let registry = Arc::new(self.registry);
+        let stop = CancellationToken::new();
+
+        let spawner = SpawnerClient::start(self.spawner_socket, CancellationToken::new());
+        let welcome = spawner.ready(SPAWNER_WAIT).await.map_err(ServiceError::Spawner)?;
+        let history = open_history(&config)?;
+        let locks = match &config.redis {
+            None => RoomLocks::in_memory(),
+            Some(redis) => {
+                RoomLocks::in_redis(redis.url.expose()).await.map_err(|error| ServiceError::Redis(error.to_string()))?
+            }
+        };
+        let machine = Machine::detect().with_sandboxes(welcome.memory_cgroup.clone());
+        let admission = Admission::new(spawner::admission(&config), machine);
+        let names: Vec<&str> = registry.iter().map(|runtime| runtime.name.as_str()).collect();
+        let metrics = Metrics::new(names, admission.clone());
+        let jobs = Jobs::new(Parts {
+            config: Arc::clone(&config),
+            registry: Arc::clone(&registry),
+            spawner: spawner.clone(),
+            history: history.clone(),
+            locks: locks.clone(),
+            admission: admission.clone(),
+            metrics: metrics.clone(),
+        });
+
+        let rooms = Rooms::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
+        jobs.observe(rooms.announcer.clone());
+        let health = health(&spawner, &history, &locks);
+
+        self.listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(self.listener)?;
+        let address = listener.local_addr()?;
+        let api = ApiState::new(ApiParts {
+            settings: Settings::new(&config, address.port()),
+            runner: Arc::new(jobs.clone()),
+            batches: Arc::new(jobs.clone()),
+            history: history.clone(),
+            languages: crate::api::languages::list(Arc::clone(&config), Arc::clone(&registry)),
+            rooms: rooms.diagnostics.clone(),
+            health,
+            metrics: {
+                let metrics = metrics.clone();
+                Arc::new(move || metrics.render())
+            },
+            started_at,
+        });
+        let (socket_layer, sockets) = rooms.sockets(Arc::new(jobs.clone()), peer_address);
+        let router = crate::api::router_with(Arc::clone(&api), |router| router.layer(socket_layer));
+
+        tokio::spawn({
+            let (admission, stop) = (admission.clone(), stop.clone());
+            async move { stop.run_until_cancelled(admission.watch()).await }
+        });
+        let saver = tokio::spawn(Arc::clone(&rooms.registry).maintain(stop.clone()));
+        tokio::spawn(prune(history.clone(), stop.clone()));
+        tokio::spawn(gauges(
+            metrics,
+            spawner,
+            history.clone(),
+            Arc::clone(&rooms.registry),
+            sockets.clone(),
+            stop.clone(),
+        ));
+        tokio::spawn(reload(self.config_file, Arc::clone(&config), jobs.clone(), Arc::clone(&api)));
+        std::thread::spawn(move || registry.detect_versions());
+
+        info!(%address, version = env!("CARGO_PKG_VERSION"), "listening on {address}");
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let accepting = CancellationToken::new();
+        let limits = Limits {
+            connections: config.server.max_connections,
+            header_timeout: config.server.header_timeout,
+            write_timeout: config.server.write_timeout,
+            shutdown_deadline: config.server.shutdown_deadline + Duration::from_secs(4),
+            ..Limits::default()
+        };
+        let serving = tokio::spawn(server::serve(listener, router, accepting.clone(), limits));
+
+        let signal = termination().await?;
+        info!(signal, "stopping");
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        accepting.cancel();
+        jobs.drain(config.server.shutdown_deadline).await;
+        sockets.close().await;
+        let _ = serving.await;
+        stop.cancel();
+        let _ = saver.await;
+        history.close().await;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+fn open_history(config: &Config) -> Result<History, HistoryError> {
+    let never = Duration::from_secs(200 * 365 * 24 * 3600);
+    let options = Options {
+        durability: if config.history.survives_power_loss { Durability::PowerLoss } else { Durability::ProcessCrash },
+        keep_executions: config.history.retention.unwrap_or(never),
+        keep_messages: config.history.retention.unwrap_or(never),
+        keep_rooms: config.history.room_retention.unwrap_or(never),
+        max_bytes: config.history.max_size,
+        ..Options::default()
+    };
+    History::open(&config.history.path, options)
+}
+
+fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Health {
+    let (spawner, history, locks) = (spawner.clone(), history.clone(), locks.clone());
+    Health::default()
+        .vital("spawner", move || {
+            spawner.welcome().is_none().then(|| "The sandbox service is not connected.".to_owned())
+        })
+        .vital("history", move || {
+            history.health().map(|fault| format!("The history cannot be written: {}.", fault.error))
+        })
+        .degrading("redis", move || locks.health())
+}
+
+/// Where the request that opened a socket came from, proxies seen through where they are trusted.
+fn peer_address(parts: &http::request::Parts) -> Option<IpAddr> {
+    let identified = parts.extensions.get::<ClientAddress>().map(|address| address.0);
+    identified.or_else(|| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()))
+}
+
+async fn prune(history: History, stop: CancellationToken) {
+    let mut hourly = tokio::time::interval(PRUNE_INTERVAL);
+    while stop.run_until_cancelled(hourly.tick()).await.is_some() {
+        match history.prune_once(crate::history::Timestamp::now()).await {
+            Ok(pruned) => info!(?pruned, "history pruned"),
+            Err(error) => warn!(%error, "the history is not pruned"),
+        }
+    }
+}
+
+async fn gauges(
+    metrics: Metrics,
+    spawner: SpawnerClient,
+    history: History,
+    rooms: Arc<RoomRegistry>,
+    sockets: socketioxide::SocketIo,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let levels = metrics.levels();
+        levels.history_queue.set(number(history.pending_writes()));
+        levels.rooms.set(number(rooms.len()));
+        levels.sockets.set(number(sockets.sockets().len()));
+        levels.sandboxes.set(number(spawner.sandboxes()));
+        levels.degraded.set(i64::from(spawner.welcome().is_none() || history.health().is_some()));
+    }
+}
+
+/// SIGHUP: limits, quotas and rate limit anew; a file that is wrong changes nothing.
+async fn reload(file: Option<PathBuf>, running: Arc<Config>, jobs: Jobs, api: Arc<ApiState>) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        match Config::load(file.as_deref(), &Environment::of_process()) {
+            Ok(config) => {
+                let restart = running.needs_restart(&config);
+                api.reload(&config.reloadable);
+                jobs.reload(config.reloadable);
+                info!("configuration reloaded");
+                if !restart.is_empty() {
+                    warn!(sections = restart.join(", "), "these changes take effect at the next start");
+                }
+            }
+            Err(errors) => warn!(%errors, "the configuration is wrong; nothing was changed"),
+        }
+    }
+}
+
+async fn termination() -> std::io::Result<&'static str> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+    })
+}

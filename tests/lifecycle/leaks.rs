@@ -1,0 +1,81 @@
+//! Hundreds of runs leave the host's countable things where they were.
+
+use crankcase_tests::{Daemon, Options, host};
+
+/// A few runs of each kind first, so that pools and lazily opened files are there before counting.
+fn warmed() -> Daemon {
+    let daemon = Daemon::start(Options::new().text("rooms", "lock-wait", "60s"));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| daemon.run("python", "print(1)").expect_success());
+        }
+    });
+    daemon.run("c", "int main(void) { return 0; }").expect_success();
+    daemon
+}
+
+/// Counts once nothing changes any more.
+fn settled(daemon: &Daemon) -> host::Snapshot {
+    let mut last = host::Snapshot::take(daemon);
+    crankcase_tests::eventually(std::time::Duration::from_secs(30), || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let now = host::Snapshot::take(daemon);
+        let same = now == last;
+        last = now.clone();
+        if same { Ok(now) } else { Err("still changing") }
+    })
+}
+
+#[test]
+fn two_hundred_runs_in_a_row_leave_nothing() {
+    let daemon = warmed();
+    let before = settled(&daemon);
+    for n in 0..200 {
+        let code = match n % 5 {
+            0 => "import os\nif os.fork() == 0:\n    import time; time.sleep(60)",
+            1 => "import sys; sys.exit(3)",
+            2 => "import os; os.kill(os.getpid(), 11)",
+            3 => "import os\nos.close(0); os.close(1); os.close(2)",
+            _ => "open('/tmp/x', 'w').write('x')",
+        };
+        daemon.run("python", code).expect_success();
+    }
+    host::expect_back_to(&daemon, &before);
+}
+
+#[test]
+fn fifty_at_once_leave_nothing() {
+    let daemon = warmed();
+    let before = settled(&daemon);
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..50)
+            .map(|n| {
+                let daemon = &daemon;
+                scope.spawn(move || {
+                    let program = daemon.program("python", "import sys; print(sys.argv[1])").args(&[&n.to_string()]);
+                    assert_eq!(program.run().expect_stdout(), format!("{n}\n"));
+                })
+            })
+            .collect();
+        for run in runs {
+            run.join().expect("each gets its own");
+        }
+    });
+    host::expect_back_to(&daemon, &before);
+}
+
+#[test]
+fn limits_and_refusals_leave_nothing_either() {
+    let daemon = warmed();
+    let before = settled(&daemon);
+    for _ in 0..5 {
+        daemon.program("python", "while True: pass").milliseconds(200).run();
+        daemon.run("python", "x = b'x' * (1 << 31)").expect_limit("memory");
+        daemon.run("bash", "yes").expect_limit("output");
+        daemon.run("python", "import os\nwhile True: os.fork()").expect_limit("processes");
+        daemon.run("c", "int main(void) { return x; }").expect_success();
+        daemon.run("cobol", "x").expect_status(400);
+        daemon.program("python", "pass").file("../x", "").run().expect_status(400);
+    }
+    host::expect_back_to(&daemon, &before);
+}

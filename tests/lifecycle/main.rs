@@ -1,0 +1,7 @@
+//! Starting, ending and being killed: what is left behind, and what goes on.
+#![forbid(unsafe_code)]
+
+mod crash;
+mod leaks;
+mod shutdown;
+mod spawner_loss;

@@ -1,0 +1,59 @@
+//! Escape attempts: one a file, each asserted from outside the sandbox.
+//!
+//! The first line of each module says what an attacker would gain if it worked. Add an attempt by adding a file.
+#![forbid(unsafe_code)]
+
+mod attempt;
+mod bpf;
+mod busy_loop;
+mod chroot;
+mod compiler_bomb;
+mod core_files;
+mod daemon_config_and_data;
+mod descriptors_are_012;
+mod device_nodes;
+mod disk_fill;
+mod environment_is_clean;
+mod etc_shadow;
+mod fork_bomb;
+mod host_files;
+mod host_identity;
+mod host_sockets;
+mod inode_fill;
+mod int80;
+mod io_uring;
+mod kernel_controls;
+mod keyctl;
+mod kill_all;
+mod kill_pid_1;
+mod loopback_reaches_nothing;
+mod memory_bomb;
+mod mknod;
+mod mount;
+mod names_out_of_box;
+mod neighbours;
+mod new_namespaces;
+mod no_capabilities;
+mod no_network;
+mod orphans;
+mod output_flood;
+mod perf_event_open;
+mod pivot_root;
+mod proc_1_environ;
+mod proc_shows_only_own;
+mod ptrace;
+mod rlimits;
+mod seccomp_cannot_be_undone;
+mod setns;
+mod setuid_binaries_gain_nothing;
+mod sleep_forever;
+mod socket_families;
+mod ssh_keys;
+mod stdin_closed;
+mod symlink_out_of_box;
+mod thread_bomb;
+mod tiocsti;
+mod userfaultfd;
+mod write_to_etc;
+mod write_to_root;
+mod x32_abi;

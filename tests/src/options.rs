@@ -1,0 +1,86 @@
+//! The configuration of a daemon under test: sections and keys as in the TOML file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The admin token of every daemon under test.
+pub const ADMIN_TOKEN: &str = "the-token-of-the-tests";
+
+/// What a daemon is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    sections: BTreeMap<String, BTreeMap<String, String>>,
+    /// Variables on top of the inherited environment.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let empty = Self { sections: BTreeMap::new(), environment: Vec::new() };
+        empty
+            .text("server", "listen", "127.0.0.1:0")
+            .text("server", "admin-token", ADMIN_TOKEN)
+            // Hundreds of requests come from one address, on a machine that may be busy with other things.
+            .text("rate-limit", "requests-per-second", "off")
+            .text("admission", "queue-wait", "120s")
+            .text("sandbox", "cgroup-parent", &format!("/{}", crate::unique("crankcase-test-")))
+            // Daemons that live side by side share no ids.
+            .set("sandbox", "uid-base", next_uid_base())
+    }
+}
+
+fn next_uid_base() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let slot = (std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed)) % 400_000;
+    1_879_048_192 + slot * 512
+}
+
+impl Options {
+    /// The defaults, on a free port.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a key to a TOML value as it stands.
+    #[must_use]
+    pub fn set(mut self, section: &str, key: &str, toml: impl ToString) -> Self {
+        self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), toml.to_string());
+        self
+    }
+
+    /// Sets a key to a string.
+    #[must_use]
+    pub fn text(self, section: &str, key: &str, value: &str) -> Self {
+        self.set(section, key, format!("{value:?}"))
+    }
+
+    /// Adds a variable to the daemon's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The cgroup below which this daemon's sandboxes live, without the slash.
+    #[must_use]
+    pub fn cgroup(&self) -> &str {
+        let value = self.sections.get("sandbox").and_then(|keys| keys.get("cgroup-parent"));
+        value.map_or("", |value| value.trim_matches(['"', '/']))
+    }
+
+    /// The file's text.
+    #[must_use]
+    pub fn toml(&self) -> String {
+        let mut text = String::new();
+        for (section, keys) in &self.sections {
+            let _ = writeln!(text, "[{section}]");
+            for (key, value) in keys {
+                let _ = writeln!(text, "{key} = {value}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
