@@ -1,5 +1,5 @@
 # Development and installation by hand. Everything works from a fresh clone on Debian 12 with a Rust toolchain.
-.PHONY: build run test bench
+.PHONY: build run test bench bench-history bench-sockets
 
 CARGO ?= cargo
 
@@ -30,3 +30,14 @@ bench:
 	tests/setup
 	$(CARGO) build --release --workspace --locked
 	target/release/bench-latency
+
+# A history of 1,000,000 executions: every route's time, and what pruning costs a writer.
+bench-history:
+	$(CARGO) build --release --workspace --locked
+	target/release/bench-history
+
+# What 10,000 idle sockets cost.
+bench-sockets:
+	tests/setup
+	$(CARGO) build --release --workspace --locked
+	target/release/bench-sockets

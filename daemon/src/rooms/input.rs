@@ -135,10 +135,8 @@ pub enum Request {
 pub fn parse(event: &str, payload: &Value, limits: &RoomLimits) -> Result<Request, Problem> {
     let none = Map::new();
     let fields = match payload {
-        Value::Object(fields) => Fields { fields, lone_room: None },
-        // Pages send a bare room id where there is nothing else to say; joining has more.
-        Value::String(room) if event != "join-room" => Fields { fields: &none, lone_room: Some(room) },
-        Value::Null => Fields { fields: &none, lone_room: None },
+        Value::Object(fields) => Fields { fields },
+        Value::Null => Fields { fields: &none },
         _ => return Err(Problem(format!("{} takes an object", name_of(event)))),
     };
     match event {
@@ -235,7 +233,6 @@ fn name_of(event: &str) -> String {
 
 struct Fields<'a> {
     fields: &'a Map<String, Value>,
-    lone_room: Option<&'a str>,
 }
 
 impl Fields<'_> {
@@ -293,23 +290,18 @@ impl Fields<'_> {
         Err(Problem(format!("{name} must be at most {bytes} bytes of JSON, nested at most {depth} deep")))
     }
 
-    /// An id as a string; a number is taken as its digits, an empty string as absent.
+    /// An empty string counts as absent.
     fn id(&self, name: &str) -> Result<Option<String>, Problem> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::String(id)) if id.is_empty() => Ok(None),
             Some(Value::String(id)) => Ok(Some(id.clone())),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(_) => Err(Problem(format!("{name} must be a string"))),
         }
     }
 
     fn room(&self) -> Result<Option<RoomId>, Problem> {
-        let id = match self.lone_room {
-            Some(room) => Some(room.to_owned()).filter(|room| !room.is_empty()),
-            None => self.id("roomId")?,
-        };
-        id.map(|id| RoomId::new(&id)).transpose().map_err(|bad| Problem(bad.to_string()))
+        self.id("roomId")?.map(|id| RoomId::new(&id)).transpose().map_err(|bad| Problem(bad.to_string()))
     }
 
     fn user(&self) -> Result<Option<UserId>, Problem> {

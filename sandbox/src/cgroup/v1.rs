@@ -83,6 +83,8 @@ impl Parent {
         }
         // Shares count from 2, with 1024 for any other cgroup, where v2's weight has 100.
         let shares = (limits.cpu_weight * 1024 / 100).clamp(2, 262_144);
+        // On the base too: it is what stands beside the host's own tasks.
+        base.cpu.set("cpu.shares", &shares.to_string())?;
         instance.cpu.set("cpu.shares", &shares.to_string())?;
         Ok(Self { base, instance, name, _locks: locks })
     }

@@ -68,6 +68,10 @@ impl Parent {
             Err(errno) => return Err(io("writing", &jobs.path().join("memory.swap.max"), errno)),
         }
         let weight = limits.cpu_weight.clamp(1, 10_000).to_string();
+        if delegated.is_none() {
+            // What stands beside the host's own cgroups; a delegated one is weighed by its unit.
+            base.set("cpu.weight", &weight)?;
+        }
         instance.set("cpu.weight", &weight)?;
         jobs.set("cpu.weight", &weight)?;
         Ok(Self { base, instance, jobs, name, _lock: lock })
