@@ -174,3 +174,67 @@ impl OutOfOrder for Sandbox {
         self.ended().await.unwrap_err()
     }
 }
+
+/// A gate as small as can be: says that it stands, waits for go, closes its descriptor, runs the file.
+const GATE: &str = "printf R >&3; head -c1 <&3 >/dev/null; exec 3>&-; . ./main.sh";
+
+async fn gated(spawner: &Spawner, limits: StageLimits) -> (Sandbox, crankcase::spawner_client::Stdio) {
+    let mut sandbox = spawner.client.create_background(spec()).await.unwrap();
+    let stdio = sandbox.load_gated(shell(GATE), limits).await.unwrap();
+    (sandbox, stdio)
+}
+
+async fn run_gated(spawner: &Spawner, script: &str, limits: StageLimits) -> Ran {
+    let (mut sandbox, mut stdio) = gated(spawner, limits).await;
+    let main = SourceFile { name: "main.sh".into(), content: script.into(), executable: false };
+    sandbox.write(&[main]).await.unwrap();
+    sandbox.start().await.unwrap();
+    drop(stdio.stdin);
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    let (a, b) = tokio::join!(stdio.stdout.read_to_string(&mut stdout), stdio.stderr.read_to_string(&mut stderr));
+    a.unwrap();
+    b.unwrap();
+    Ran { outcome: sandbox.ended().await.unwrap(), stdout, stderr }
+}
+
+#[tokio::test]
+async fn a_payload_waits_in_its_gate_and_every_limit_is_named() {
+    let spawner = spawner().await;
+    let hello = run_gated(&spawner, "echo hello; ls /proc/self/fd; exit 3", limits()).await;
+    assert_eq!((hello.stdout.as_str(), hello.outcome.exit), ("hello\n0\n1\n2\n3\n", Exit::Code(3)), "{}", hello.stderr);
+    let wall = StageLimits { wall: WallTime::new(300).unwrap(), ..limits() };
+    let slept = run_gated(&spawner, "echo before; sleep 60", wall).await;
+    assert_eq!((slept.outcome.limit, slept.stdout.as_str()), (Some(Limit::Time), "before\n"));
+    let cpu = StageLimits { cpu: CpuTime::new(200).unwrap(), ..limits() };
+    assert_eq!(run_gated(&spawner, "while :; do :; done", cpu).await.outcome.limit, Some(Limit::Cpu));
+    let memory = StageLimits { memory: MemoryMax::new(32 << 20).unwrap(), ..limits() };
+    let hog = run_gated(&spawner, "/usr/bin/python3 -c \"x = b'x' * (200 << 20)\"", memory).await;
+    assert_eq!(hog.outcome.limit, Some(Limit::Memory));
+    let bomb = run_gated(&spawner, "f() { f | f & }; f; sleep 3", limits()).await;
+    assert_eq!(bomb.outcome.limit, Some(Limit::Processes));
+}
+
+#[tokio::test]
+async fn what_ends_in_its_gate_is_a_failure_of_ours() {
+    let spawner = spawner().await;
+    for script in ["exit 0", "exec 3>&-; sleep 9", "printf nonsense >&3; sleep 9"] {
+        let mut sandbox = spawner.client.create_background(spec()).await.unwrap();
+        let error = sandbox.load_gated(shell(script), limits()).await.map(|_| ()).unwrap_err();
+        assert_eq!(error.step, Step::Gate, "{script}");
+    }
+    let (mut sandbox, _stdio) = gated(&spawner, limits()).await;
+    sandbox.killer().kill(KillReason::Cancelled).await;
+    assert!(sandbox.ended().await.unwrap().cancelled);
+}
+
+#[tokio::test]
+async fn a_gate_tells_how_compiling_went() {
+    let spawner = spawner().await;
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    let script = "printf R >&3; head -c1 <&3 >/dev/null; printf 'C\\001a.c: error' >&3; exit 1";
+    let _stdio = sandbox.load_gated(shell(script), limits()).await.unwrap();
+    sandbox.start().await.unwrap();
+    assert_eq!(sandbox.ended().await.unwrap().exit, Exit::Code(1));
+    let compiled = sandbox.take_compiled().unwrap();
+    assert_eq!((compiled.exit_code, compiled.text.as_str()), (1, "a.c: error"));
+}

@@ -55,7 +55,7 @@ fn serve(options: &Options) -> Result<(), String> {
     let limits = cgroup::ParentLimits { memory: options.memory_max, cpu_weight: options.cpu_weight };
     let cgroups =
         cgroup::Parent::set_up(options.cgroup_base.as_deref(), options.instance, limits).map_err(|e| e.to_string())?;
-    root::enter(&options.read_only, &options.hostname).map_err(|e| e.to_string())?;
+    root::enter(&options.read_only, options.gates.as_deref(), &options.hostname).map_err(|e| e.to_string())?;
     let filters = seccomp::Filters::compile().map_err(|e| e.to_string())?;
     sys::keep_capabilities(&CAPABILITIES).map_err(|errno| format!("keeping capabilities: {errno}"))?;
     let settings = Settings {

@@ -41,6 +41,8 @@ pub struct Options {
     pub hostname: String,
     /// Host paths to show read-only.
     pub read_only: Vec<PathBuf>,
+    /// A directory whose files every sandbox finds below [`crate::root::GATES`].
+    pub gates: Option<PathBuf>,
     /// A directory with a socket in it that the supervisor removes in the end: the daemon may not any more.
     pub remove: Option<PathBuf>,
 }
@@ -69,6 +71,7 @@ impl Options {
             instance: std::process::id(),
             hostname: "crankcase".to_owned(),
             read_only: Vec::new(),
+            gates: None,
             remove: None,
         };
         while let Some(argument) = parser.next()? {
@@ -83,6 +86,7 @@ impl Options {
                 Long("cgroup-base") => options.cgroup_base = Some(parser.value()?.string()?),
                 Long("instance") => options.instance = parser.value()?.parse()?,
                 Long("hostname") => options.hostname = parser.value()?.string()?,
+                Long("gates") => options.gates = Some(parser.value()?.into()),
                 Long("remove") => options.remove = Some(parser.value()?.into()),
                 Long("read-only") => options.read_only.push(parser.value()?.into()),
                 _ => return Err(argument.unexpected()),

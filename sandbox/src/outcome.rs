@@ -221,6 +221,12 @@ steps! {
     State = 34, "following the order of requests";
     /// unshare(CLONE_NEWCGROUP).
     CgroupNamespace = 36, "entering the cgroup namespace";
+    /// The interpreter started ahead of need did not come to its gate, or left it.
+    Gate = 37, "starting the interpreter ahead of need";
+    /// The template is gone, busy beyond measure, or its fork failed.
+    Template = 38, "forking the interpreter's template";
+    /// setns.
+    Namespaces = 39, "entering the sandbox's namespaces";
     /// The connection to the spawner is lost.
     Spawner = 35, "reaching the spawner";
 }

@@ -42,22 +42,30 @@ const ETC: [&str; 5] =
 const DEVICES: [(&str, u64, u64); 5] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
 
+/// Where every sandbox finds the gates of interpreters that are started ahead of need.
+pub const GATES: &str = "opt/crankcase";
+/// Bytes that all gates together may have; they lie in memory.
+const GATES_BYTES_MAX: u64 = 4 << 20;
+
 /// Leaves the host's mounts behind.
 ///
-/// `read_only` are further host paths to show at the same place; ones that do not exist are left out.
+/// `read_only` are further host paths to show at the same place; ones that do not exist are left out. `gates` is a
+/// directory whose files are copied.
 ///
 /// # Errors
 /// [`RootError`], with the path and the kernel's errno.
-pub fn enter(read_only: &[PathBuf], hostname: &str) -> Result<(), RootError> {
+pub fn enter(read_only: &[PathBuf], gates: Option<&Path>, hostname: &str) -> Result<(), RootError> {
     let here = Path::new("/");
     unshare(CloneFlags::CLONE_NEWNS).map_err(at("unsharing mounts of", here))?;
     set_propagation(here, MsFlags::MS_PRIVATE)?;
     // Any directory will do as a mount point: nobody else sees this mount.
     let base = Path::new("/tmp");
+    // What lies below the place that is about to be covered is read first.
+    let gates = gates.map(read_gates).transpose()?.unwrap_or_default();
     tmpfs(base, "size=4m,mode=755")?;
     let root = base.join("root");
     directory(&root)?;
-    tmpfs(&root, "size=4m,mode=755")?;
+    tmpfs(&root, "size=8m,mode=755")?;
     for name in SYSTEM {
         system_directory(&root, name)?;
     }
@@ -71,6 +79,7 @@ pub fn enter(read_only: &[PathBuf], hostname: &str) -> Result<(), RootError> {
             show(&root, path)?;
         }
     }
+    write_gates(&root.join(GATES), &gates)?;
     remount(&root, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
 
     directory(&base.join("old"))?;
@@ -80,6 +89,48 @@ pub fn enter(read_only: &[PathBuf], hostname: &str) -> Result<(), RootError> {
     umount2("/old", MntFlags::MNT_DETACH).map_err(at("detaching", Path::new("/old")))?;
     let _ = fs::remove_dir("/old");
     remount(here, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
+}
+
+/// The files of a directory of root's and of its subdirectories, by their names relative to it.
+fn read_gates(directory: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, RootError> {
+    let mut files = Vec::new();
+    let mut left = GATES_BYTES_MAX;
+    let mut pending = vec![PathBuf::new()];
+    while let Some(below) = pending.pop() {
+        let here = directory.join(&below);
+        for entry in fs::read_dir(&here).map_err(io_at("reading", &here))? {
+            let entry = entry.map_err(io_at("reading", &here))?;
+            let kind = entry.file_type().map_err(io_at("reading", &here))?;
+            let name = below.join(entry.file_name());
+            if kind.is_dir() {
+                pending.push(name);
+            } else if kind.is_file() {
+                let path = entry.path();
+                let content = fs::read(&path).map_err(io_at("reading", &path))?;
+                left = left.checked_sub(content.len() as u64).ok_or_else(|| RootError {
+                    action: "making room for",
+                    path,
+                    errno: Errno::EFBIG,
+                })?;
+                files.push((name, content));
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn write_gates(target: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<(), RootError> {
+    directory(target)?;
+    for (name, content) in files {
+        let path = target.join(name);
+        for parent in name.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
+            directory(&target.join(parent))?;
+        }
+        fs::write(&path, content).map_err(io_at("writing", &path))?;
+        let mode = fs::Permissions::from_mode(0o444);
+        fs::set_permissions(&path, mode).map_err(io_at("writing", &path))?;
+    }
+    Ok(())
 }
 
 /// A link stays a link (merged /usr), a directory is bound read-only.

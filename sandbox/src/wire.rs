@@ -6,8 +6,10 @@
 //! | [`Request::Create`] | id unused | [`Event::Created`] or [`Event::Failed`] |
 //! | [`Request::Write`] + pack | created, loaded, between stages | [`Event::Written`] |
 //! | [`Request::Load`] | created, between stages | [`Event::Loaded`] + stdin, stdout, stderr |
-//! | [`Request::Start`] | loaded | [`Event::Ended`] when the stage has ended |
-//! | [`Request::Kill`] | loaded, running | [`Event::Ended`] |
+//! | [`Request::CreateTemplate`] | id unused | [`Event::Created`] or [`Event::Failed`] |
+//! | [`Request::Fork`] | created, nothing loaded before | [`Event::Loaded`] + stdin, stdout, stderr |
+//! | [`Request::Start`] | loaded | [`Event::Ended`] when the stage has ended, perhaps [`Event::Compiled`] before |
+//! | [`Request::Kill`] | loading ahead, loaded, running | [`Event::Ended`] |
 //! | [`Request::Destroy`] | any | [`Event::Destroyed`] |
 //!
 //! A frame that is malformed closes the connection; one that the state does not permit fails the sandbox.
@@ -28,11 +30,13 @@ use codec::{Reader, Writer};
 pub use pack::{PACK_BYTES_MAX, Packed, pack, unpack};
 
 /// The version both ends must speak.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes that no frame exceeds.
 pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + 4096;
 /// Descriptors that no frame exceeds.
-pub const FRAME_FDS_MAX: usize = 4;
+pub const FRAME_FDS_MAX: usize = 8;
+/// Bytes of a gate's message: a letter, an exit code, diagnostics.
+pub const GATE_MESSAGE_BYTES_MAX: usize = 60_002;
 
 /// A frame that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -68,13 +72,26 @@ pub enum Request {
         id: SandboxId,
         /// What it is made with.
         spec: SandboxSpec,
+        /// Made ahead of need: at a low CPU weight until `Start`.
+        background: bool,
+    },
+    /// Starts an interpreter that has seen no program and never will: [`Request::Fork`] fills sandboxes from it.
+    CreateTemplate {
+        /// A name unused on this connection.
+        id: SandboxId,
+        /// As a sandbox of its forks.
+        spec: SandboxSpec,
+        /// What it executes; its gate blocks before any user file is looked at.
+        command: StageCommand,
+        /// As a stage of its forks.
+        limits: StageLimits,
     },
     /// Writes files into the work directory; a descriptor with a [`pack`] comes along.
     Write {
         /// Which sandbox.
         id: SandboxId,
     },
-    /// Forks the payload and holds it one step before `execve`.
+    /// Forks the payload and holds it one step before `execve`, or in its gate.
     Load {
         /// Which sandbox.
         id: SandboxId,
@@ -82,6 +99,23 @@ pub enum Request {
         command: StageCommand,
         /// What it may use.
         limits: StageLimits,
+        /// Executed at once, and held where the interpreter's gate stops: before it opens the program. Only as the first
+        /// stage of a sandbox.
+        gate: bool,
+    },
+    /// As a `Load` with a gate, by a fork of a template in place of a start.
+    Fork {
+        /// Which sandbox.
+        id: SandboxId,
+        /// The template, by its name on the same connection.
+        template: SandboxId,
+        /// What the payload may use.
+        limits: StageLimits,
+    },
+    /// From the spawner to a sandbox's init alone: the payload is this process, which a template forked.
+    Adopt {
+        /// Its pid in the sandbox.
+        pid: u32,
     },
     /// Lets the payload go; its clocks start.
     Start {
@@ -140,6 +174,15 @@ pub enum Event {
         /// How.
         outcome: StageOutcome,
     },
+    /// The gate of a running stage has compiled the program.
+    Compiled {
+        /// Which.
+        id: SandboxId,
+        /// 0 when the program is about to run; else it will not.
+        exit_code: u8,
+        /// The compiler's diagnostics.
+        text: String,
+    },
     /// The sandbox failed; only `Destroy` is permitted from here.
     Failed {
         /// Which.
@@ -164,22 +207,39 @@ impl Request {
                 w.u8(1);
                 w.u16(*version);
             }
-            Self::Create { id, spec } => {
+            Self::Create { id, spec, background } => {
                 w.u8(2);
                 w.u32(*id);
-                w.u64(spec.box_size.get());
-                w.u64(spec.box_inodes.get());
-                w.u64(spec.tmp_size.get());
+                write_spec(&mut w, spec);
+                w.u8(u8::from(*background));
+            }
+            Self::CreateTemplate { id, spec, command, limits } => {
+                w.u8(9);
+                w.u32(*id);
+                write_spec(&mut w, spec);
+                write_limits(&mut w, limits);
+                encode_command(&mut w, command);
             }
             Self::Write { id } => {
                 w.u8(3);
                 w.u32(*id);
             }
-            Self::Load { id, command, limits } => {
+            Self::Load { id, command, limits, gate } => {
                 w.u8(4);
                 w.u32(*id);
+                w.u8(u8::from(*gate));
                 write_limits(&mut w, limits);
                 encode_command(&mut w, command);
+            }
+            Self::Fork { id, template, limits } => {
+                w.u8(10);
+                w.u32(*id);
+                w.u32(*template);
+                write_limits(&mut w, limits);
+            }
+            Self::Adopt { pid } => {
+                w.u8(11);
+                w.u32(*pid);
             }
             Self::Start { id } => {
                 w.u8(5);
@@ -209,16 +269,12 @@ impl Request {
         let mut r = Reader::new(bytes);
         let request = match r.u8()? {
             1 => Self::Hello { version: r.u16()? },
-            2 => Self::Create {
-                id: r.u32()?,
-                spec: SandboxSpec {
-                    box_size: TmpfsSize::new(r.u64()?).map_err(|e| WireError::Value(e.field))?,
-                    box_inodes: TmpfsInodes::new(r.u64()?).map_err(|e| WireError::Value(e.field))?,
-                    tmp_size: TmpfsSize::new(r.u64()?).map_err(|e| WireError::Value(e.field))?,
-                },
-            },
+            2 => Self::Create { id: r.u32()?, spec: read_spec(&mut r)?, background: r.bool()? },
             3 => Self::Write { id: r.u32()? },
-            4 => Self::Load { id: r.u32()?, limits: read_limits(&mut r)?, command: decode_command(&mut r)? },
+            4 => {
+                let (id, gate) = (r.u32()?, r.bool()?);
+                Self::Load { id, gate, limits: read_limits(&mut r)?, command: decode_command(&mut r)? }
+            }
             5 => Self::Start { id: r.u32()? },
             6 => Self::Kill {
                 id: r.u32()?,
@@ -229,6 +285,12 @@ impl Request {
                 },
             },
             7 => Self::Destroy { id: r.u32()? },
+            9 => {
+                let (id, spec) = (r.u32()?, read_spec(&mut r)?);
+                Self::CreateTemplate { id, spec, limits: read_limits(&mut r)?, command: decode_command(&mut r)? }
+            }
+            11 => Self::Adopt { pid: r.u32()? },
+            10 => Self::Fork { id: r.u32()?, template: r.u32()?, limits: read_limits(&mut r)? },
             kind => return Err(WireError::Kind(kind)),
         };
         r.finish()?;
@@ -291,6 +353,12 @@ impl Event {
                 w.u8(7);
                 w.u32(*id);
             }
+            Self::Compiled { id, exit_code, text } => {
+                w.u8(9);
+                w.u32(*id);
+                w.u8(*exit_code);
+                w.text(text);
+            }
         }
         w.into_bytes()
     }
@@ -335,6 +403,7 @@ impl Event {
                 },
             },
             7 => Self::Destroyed { id: r.u32()? },
+            9 => Self::Compiled { id: r.u32()?, exit_code: r.u8()?, text: r.text("diagnostics")? },
             kind => return Err(WireError::Kind(kind)),
         };
         r.finish()?;
@@ -364,6 +433,20 @@ const fn limit_from_code(code: u8) -> Result<Option<Limit>, WireError> {
         6 => Limit::Disk,
         _ => return Err(WireError::Value("limit")),
     }))
+}
+
+fn write_spec(w: &mut Writer, spec: &SandboxSpec) {
+    w.u64(spec.box_size.get());
+    w.u64(spec.box_inodes.get());
+    w.u64(spec.tmp_size.get());
+}
+
+fn read_spec(r: &mut Reader<'_>) -> Result<SandboxSpec, WireError> {
+    Ok(SandboxSpec {
+        box_size: TmpfsSize::new(r.u64()?).map_err(|e| WireError::Value(e.field))?,
+        box_inodes: TmpfsInodes::new(r.u64()?).map_err(|e| WireError::Value(e.field))?,
+        tmp_size: TmpfsSize::new(r.u64()?).map_err(|e| WireError::Value(e.field))?,
+    })
 }
 
 fn write_limits(w: &mut Writer, limits: &StageLimits) {

@@ -117,6 +117,7 @@ impl Connection {
             | Event::Written { id }
             | Event::Loaded { id }
             | Event::Ended { id, .. }
+            | Event::Compiled { id, .. }
             | Event::Failed { id, .. }
             | Event::Destroyed { id }) = event
             else {

@@ -15,17 +15,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::spec::SandboxSpec;
+use crankcase_sandbox::spec::{SandboxSpec, StageCommand, StageLimits};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use connection::Connection;
-pub use sandbox::{Killer, Sandbox, Stdio};
+pub use sandbox::{Compiled, Killer, Sandbox, Stdio, Template};
 
 /// Waits between attempts to connect.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// How long a spawner may take to come back before a run fails.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// What the spawner said of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +96,31 @@ impl SpawnerClient {
     /// # Errors
     /// What the spawner says, or [`Step::Spawner`] when it does not come back within two seconds.
     pub async fn create(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
-        let connection = self.connected(Duration::from_secs(2)).await?;
-        Sandbox::create(connection, spec).await
+        let connection = self.connected(CONNECT_WAIT).await?;
+        Sandbox::create(connection, spec, false).await
+    }
+
+    /// Makes a sandbox ahead of need: at a low CPU weight until files are written into it or its stage starts.
+    ///
+    /// # Errors
+    /// As [`SpawnerClient::create`].
+    pub async fn create_background(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
+        let connection = self.connected(CONNECT_WAIT).await?;
+        Sandbox::create(connection, spec, true).await
+    }
+
+    /// Starts an interpreter up to its gate, for [`Sandbox::fork_from`]. `spec` and `limits` are those of its forks.
+    ///
+    /// # Errors
+    /// The step that failed; [`Step::Gate`] when it did not come to its gate.
+    pub async fn create_template(
+        &self,
+        spec: SandboxSpec,
+        command: StageCommand,
+        limits: StageLimits,
+    ) -> Result<Template, SandboxError> {
+        let connection = self.connected(CONNECT_WAIT).await?;
+        Template::create(connection, spec, command, limits).await
     }
 }
 

@@ -19,6 +19,22 @@ const LOST: SandboxError = SandboxError { step: Step::Spawner, errno: 0 };
 pub struct Sandbox {
     handle: Killer,
     frames: mpsc::UnboundedReceiver<Frame>,
+    compiled: Option<Compiled>,
+}
+
+/// What a gate that compiles said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compiled {
+    /// 0 when the program ran after it.
+    pub exit_code: u8,
+    /// The compiler's diagnostics.
+    pub text: String,
+}
+
+/// An interpreter that has seen no program, from which [`Sandbox::fork_from`] forks; dropping it destroys it.
+pub struct Template {
+    handle: Killer,
+    frames: mpsc::UnboundedReceiver<Frame>,
 }
 
 /// Ends a stage from elsewhere.
@@ -39,10 +55,14 @@ pub struct Stdio {
 }
 
 impl Sandbox {
-    pub(super) async fn create(connection: Arc<Connection>, spec: SandboxSpec) -> Result<Self, SandboxError> {
+    pub(super) async fn create(
+        connection: Arc<Connection>,
+        spec: SandboxSpec,
+        background: bool,
+    ) -> Result<Self, SandboxError> {
         let (id, frames) = connection.register().ok_or(LOST)?;
-        let mut sandbox = Self { handle: Killer { connection, id }, frames };
-        sandbox.send(&Request::Create { id, spec }).await?;
+        let mut sandbox = Self { handle: Killer { connection, id }, frames, compiled: None };
+        sandbox.send(&Request::Create { id, spec, background }).await?;
         match sandbox.next().await? {
             (Event::Created { .. }, _) => Ok(sandbox),
             _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
@@ -85,7 +105,32 @@ impl Sandbox {
     /// # Errors
     /// The step that failed.
     pub async fn load(&mut self, command: StageCommand, limits: StageLimits) -> Result<Stdio, SandboxError> {
-        self.send(&Request::Load { id: self.handle.id, command, limits }).await?;
+        self.send(&Request::Load { id: self.handle.id, command, limits, gate: false }).await?;
+        self.loaded().await
+    }
+
+    /// Executes an interpreter and holds it in its gate, before it looks at the program. Only as the first stage.
+    ///
+    /// # Errors
+    /// The step that failed; [`Step::Gate`] when it did not come to its gate.
+    pub async fn load_gated(&mut self, command: StageCommand, limits: StageLimits) -> Result<Stdio, SandboxError> {
+        self.send(&Request::Load { id: self.handle.id, command, limits, gate: true }).await?;
+        self.loaded().await
+    }
+
+    /// As [`Sandbox::load_gated`], by a fork of `template`, which must be of the same connection.
+    ///
+    /// # Errors
+    /// The step that failed; [`Step::Template`] when the template is gone.
+    pub async fn fork_from(&mut self, template: &Template, limits: StageLimits) -> Result<Stdio, SandboxError> {
+        if !Arc::ptr_eq(&self.handle.connection, &template.handle.connection) {
+            return Err(SandboxError { step: Step::Template, errno: 0 });
+        }
+        self.send(&Request::Fork { id: self.handle.id, template: template.handle.id, limits }).await?;
+        self.loaded().await
+    }
+
+    async fn loaded(&mut self) -> Result<Stdio, SandboxError> {
         let (Event::Loaded { .. }, fds) = self.next().await? else {
             return Err(SandboxError { step: Step::Protocol, errno: 0 });
         };
@@ -112,9 +157,25 @@ impl Sandbox {
     /// # Errors
     /// The step that failed: [`Step::Exec`] when there was nothing to execute.
     pub async fn ended(&mut self) -> Result<StageOutcome, SandboxError> {
-        match self.next().await? {
-            (Event::Ended { outcome, .. }, _) => Ok(outcome),
-            _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
+        loop {
+            match self.next().await? {
+                (Event::Ended { outcome, .. }, _) => return Ok(outcome),
+                (Event::Compiled { exit_code, text, .. }, _) => self.compiled = Some(Compiled { exit_code, text }),
+                _ => return Err(SandboxError { step: Step::Protocol, errno: 0 }),
+            }
+        }
+    }
+
+    /// What the gate of the stage that ended said of compiling, if it compiles.
+    pub const fn take_compiled(&mut self) -> Option<Compiled> {
+        self.compiled.take()
+    }
+
+    /// Waits until it cannot be used any more, without using it.
+    pub async fn lost(&mut self) -> SandboxError {
+        match self.next().await {
+            Err(error) => error,
+            Ok(_) => SandboxError { step: Step::Protocol, errno: 0 },
         }
     }
 
@@ -126,22 +187,61 @@ impl Sandbox {
 }
 
 impl Killer {
+    fn destroy(&self) {
+        let request = Request::Destroy { id: self.id };
+        if self.connection.try_send(&request) {
+            return;
+        }
+        let connection = self.connection.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { connection.send(&request, &[]).await });
+        }
+    }
+
     /// Ends the running stage; without effect when it has ended.
     pub async fn kill(&self, reason: KillReason) {
         let _ = self.connection.send(&Request::Kill { id: self.id, reason }, &[]).await;
     }
 }
 
+impl Template {
+    pub(super) async fn create(
+        connection: Arc<Connection>,
+        spec: SandboxSpec,
+        command: StageCommand,
+        limits: StageLimits,
+    ) -> Result<Self, SandboxError> {
+        let (id, frames) = connection.register().ok_or(LOST)?;
+        let mut template = Self { handle: Killer { connection, id }, frames };
+        let request = Request::CreateTemplate { id, spec, command, limits };
+        template.handle.connection.send(&request, &[]).await.map_err(|_| LOST)?;
+        match template.frames.recv().await {
+            Some((Event::Created { .. }, _)) => Ok(template),
+            Some((Event::Failed { error, .. }, _)) => Err(error),
+            None => Err(LOST),
+            Some(_) => Err(SandboxError { step: Step::Protocol, errno: 0 }),
+        }
+    }
+
+    /// Waits until it cannot be forked any more.
+    pub async fn lost(&mut self) -> SandboxError {
+        match self.frames.recv().await {
+            Some((Event::Failed { error, .. }, _)) => error,
+            None => LOST,
+            Some(_) => SandboxError { step: Step::Protocol, errno: 0 },
+        }
+    }
+}
+
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let request = Request::Destroy { id: self.handle.id };
-        if self.handle.connection.try_send(&request) {
-            return;
-        }
-        let connection = self.handle.connection.clone();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { connection.send(&request, &[]).await });
-        }
+        self.handle.destroy();
+    }
+}
+
+impl Drop for Template {
+    fn drop(&mut self) {
+        self.handle.destroy();
     }
 }
 

@@ -62,12 +62,12 @@ impl Dir {
         }
     }
 
-    pub fn open_to_write(&self, file: &str) -> Result<OwnedFd, Errno> {
-        openat(&self.fd, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
+    pub fn open_with(&self, file: &str, how: OFlag) -> Result<OwnedFd, Errno> {
+        openat(&self.fd, file, how | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     pub fn write(&self, file: &str, value: &str) -> Result<(), Errno> {
-        let fd = self.open_to_write(file)?;
+        let fd = self.open_with(file, OFlag::O_WRONLY)?;
         write(&fd, value.as_bytes()).map(drop)
     }
 

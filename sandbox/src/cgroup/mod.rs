@@ -156,6 +156,11 @@ impl Leaf {
         }
     }
 
+    /// Whether a process can move itself in by [`Leaf::entrances`].
+    pub const fn has_entrances(&self) -> bool {
+        matches!(self, Self::V1(_))
+    }
+
     /// Moves a process.
     ///
     /// # Errors
@@ -175,6 +180,40 @@ impl Leaf {
         match self {
             Self::V1(leaf) => leaf.limit(limits, extra_pids),
             Self::V2(leaf) => leaf.limit(limits, extra_pids),
+        }
+    }
+
+    /// Sets the processes alone, as [`Leaf::limit`] does.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn limit_pids(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
+        match self {
+            Self::V1(leaf) => leaf.limit_pids(limits, extra_pids),
+            Self::V2(leaf) => leaf.limit_pids(limits, extra_pids),
+        }
+    }
+
+    /// Weighs it against its siblings: as any other, or next to nothing for what is made ahead of need.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn weigh(&self, background: bool) -> Result<(), Errno> {
+        match self {
+            Self::V1(leaf) => leaf.weigh(background),
+            Self::V2(leaf) => leaf.weigh(background),
+        }
+    }
+
+    /// Lets what it holds now not count: raises the limit by it and starts the peak anew, where the kernel can. Returns
+    /// the bytes.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn forgive_memory(&self, limits: &StageLimits) -> Result<u64, Errno> {
+        match self {
+            Self::V1(leaf) => leaf.forgive_memory(limits),
+            Self::V2(leaf) => leaf.forgive_memory(limits),
         }
     }
 

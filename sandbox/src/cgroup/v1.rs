@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crankcase_sandbox::spec::StageLimits;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
 use super::dir::{Dir, Lock, io};
@@ -130,7 +131,7 @@ impl Leaf {
     /// A thread that moves itself by `tasks` needs no lock over all the host's threads; taking that lock, which
     /// `cgroup.procs` does, waits for a grace period of some 10 ms.
     pub fn entrances(&self) -> Result<Vec<OwnedFd>, Errno> {
-        self.dirs.all().map(|dir| dir.open_to_write("tasks")).collect()
+        self.dirs.all().map(|dir| dir.open_with("tasks", OFlag::O_WRONLY)).collect()
     }
 
     pub fn attach(&self, pid: Pid) -> Result<(), Errno> {
@@ -146,9 +147,31 @@ impl Leaf {
             Ok(()) | Err(Errno::ENOENT | Errno::EOPNOTSUPP) => {}
             Err(errno) => return Err(errno),
         }
-        self.dirs.pids.write_number("pids.max", limits.pids.get() + extra_pids)?;
+        self.limit_pids(limits, extra_pids)?;
         self.dirs.cpu.write_number("cpu.cfs_period_us", PERIOD_US)?;
         self.dirs.cpu.write_number("cpu.cfs_quota_us", limits.cpu_quota.get() * PERIOD_US / 1000)
+    }
+
+    pub fn limit_pids(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
+        self.dirs.pids.write_number("pids.max", limits.pids.get() + extra_pids)
+    }
+
+    pub fn weigh(&self, background: bool) -> Result<(), Errno> {
+        self.dirs.cpu.write("cpu.shares", if background { "32" } else { "1024" })
+    }
+
+    pub fn forgive_memory(&self, limits: &StageLimits) -> Result<u64, Errno> {
+        let memory = &self.dirs.memory;
+        let held = memory.number("memory.usage_in_bytes")?;
+        let limit = limits.memory.get() + held;
+        // The larger of the two limits first: it must never be the smaller one.
+        match memory.write_number("memory.memsw.limit_in_bytes", limit) {
+            Ok(()) | Err(Errno::ENOENT | Errno::EOPNOTSUPP) => {}
+            Err(errno) => return Err(errno),
+        }
+        memory.write_number("memory.limit_in_bytes", limit)?;
+        memory.write("memory.max_usage_in_bytes", "0")?;
+        Ok(held)
     }
 
     pub fn usage(&self) -> Result<Usage, Errno> {

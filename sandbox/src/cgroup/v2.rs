@@ -3,14 +3,17 @@
 //! Below the base lies `i<instance>/` with `spawner` (this process; a cgroup that hands controllers down may hold no process
 //! itself) and `jobs`, the parent of all stages.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use crankcase_sandbox::spec::StageLimits;
 use nix::errno::Errno;
-use nix::unistd::Pid;
+use nix::fcntl::OFlag;
+use nix::sys::uio::pread;
+use nix::unistd::{Pid, write};
 
 use super::detect::{V2_CONTROLLERS, own_path};
 use super::dir::{Dir, Lock, io, keyed_number};
@@ -31,6 +34,8 @@ pub struct Parent {
 pub struct Leaf {
     dir: Dir,
     name: String,
+    /// A descriptor whose peak was started anew; the kernel keeps one a descriptor.
+    peak: RefCell<Option<OwnedFd>>,
 }
 
 impl Parent {
@@ -82,7 +87,7 @@ impl Parent {
     }
 
     pub fn leaf(&self, name: &str) -> Result<Leaf, Errno> {
-        Ok(Leaf { dir: self.jobs.new_child(name)?, name: name.to_owned() })
+        Ok(Leaf { dir: self.jobs.new_child(name)?, name: name.to_owned(), peak: RefCell::new(None) })
     }
 
     pub fn remove_leaf(&self, leaf: &Leaf) -> Result<(), Errno> {
@@ -134,10 +139,26 @@ impl Leaf {
             Err(errno) => return Err(errno),
         }
         self.dir.write("memory.oom.group", "1")?;
-        self.dir.write_number("pids.max", limits.pids.get() + extra_pids)?;
+        self.limit_pids(limits, extra_pids)?;
         let mut bandwidth = String::with_capacity(32);
         let _ = write!(bandwidth, "{} {PERIOD_US}", limits.cpu_quota.get() * PERIOD_US / 1000);
         self.dir.write("cpu.max", &bandwidth)
+    }
+
+    pub fn limit_pids(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
+        self.dir.write_number("pids.max", limits.pids.get() + extra_pids)
+    }
+
+    pub fn weigh(&self, background: bool) -> Result<(), Errno> {
+        self.dir.write("cpu.weight", if background { "3" } else { "100" })
+    }
+
+    pub fn forgive_memory(&self, limits: &StageLimits) -> Result<u64, Errno> {
+        let held = self.dir.number("memory.current")?;
+        self.dir.write_number("memory.max", limits.memory.get() + held)?;
+        // From Linux 6.12; before, the peak is that of the start and the run together.
+        self.peak.replace(self.dir.open_with("memory.peak", OFlag::O_RDWR).ok().filter(|fd| write(fd, b"r").is_ok()));
+        Ok(held)
     }
 
     pub fn usage(&self) -> Result<Usage, Errno> {
@@ -149,6 +170,11 @@ impl Leaf {
     }
 
     pub fn peak_memory(&self) -> Result<u64, Errno> {
+        if let Some(fd) = &*self.peak.borrow() {
+            let mut text = [0_u8; 24];
+            let length = pread(fd, &mut text, 0)?;
+            return std::str::from_utf8(&text[..length]).ok().and_then(|t| t.trim().parse().ok()).ok_or(Errno::EINVAL);
+        }
         match self.dir.number("memory.peak") {
             // Before 5.19 there is no peak; what it holds now is the best that can be said.
             Err(Errno::ENOENT) => self.dir.number("memory.current"),

@@ -20,7 +20,7 @@ use super::payload::Payload;
 use super::{At as _, Report, files, tell};
 use crankcase_sandbox::sys;
 
-/// Descriptors that come with a `Load`: go, stdin, stdout, stderr.
+/// Descriptors that come first with a `Load`: go, stdin, stdout, stderr. The rest are the entrances of the payload's cgroup.
 const LOAD_FDS: usize = 4;
 
 struct Init {
@@ -72,14 +72,27 @@ impl Init {
             return Err(Errno::ENOTCONN);
         }
         let request = Request::decode(&self.frame[..received.length]).map_err(|_| Errno::EBADMSG)?;
-        Ok(match (request, <[OwnedFd; 1]>::try_from(received.fds)) {
-            (Request::Write { .. }, Ok([pack])) => self.write(pack),
-            (Request::Load { command, limits, .. }, Err(fds)) => {
+        let mut fds = received.fds;
+        Ok(match request {
+            Request::Write { .. } if fds.len() == 1 => self.write(fds.remove(0)),
+            Request::Load { command, limits, gate, .. } if fds.len() >= LOAD_FDS => {
+                let entrances = fds.split_off(LOAD_FDS);
                 let stdio = <[OwnedFd; LOAD_FDS]>::try_from(fds).map_err(|_| Errno::EBADMSG)?;
-                self.load(&command, stdio, |image, fds| Payload::new(image, fds, &limits))
+                self.load(&command, |image| Payload::new(image, stdio, entrances, &limits, gate))
             }
+            Request::Adopt { pid } if fds.is_empty() => self.adopt(pid),
             _ => return Err(Errno::EBADMSG),
         })
+    }
+
+    /// Takes a process that a template forked into this sandbox for the payload. It is a child of ours since the process
+    /// between the two has ended.
+    fn adopt(&mut self, pid: u32) -> Result<(), SandboxError> {
+        let lost = |errno| SandboxError { step: Step::Template, errno };
+        let pid = i32::try_from(pid).map(Pid::from_raw).map_err(|_| lost(0))?;
+        kill(pid, None).map_err(|errno| lost(errno as i32))?;
+        self.payload = Some(pid);
+        tell(&self.control, Report::Forked).at(Step::Protocol)
     }
 
     fn write(&self, pack: OwnedFd) -> Result<(), SandboxError> {
@@ -96,14 +109,13 @@ impl Init {
     fn load(
         &mut self,
         command: &StageCommand,
-        fds: [OwnedFd; LOAD_FDS],
-        payload: impl FnOnce(sys::ExecImage, [OwnedFd; LOAD_FDS]) -> Payload,
+        payload: impl FnOnce(sys::ExecImage) -> Payload,
     ) -> Result<(), SandboxError> {
         let text = |s: &str| CString::new(s).map_err(|_| SandboxError { step: Step::Exec, errno: 0 });
         let argv = command.argv.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?;
         let env = command.env.iter().map(|(k, v)| text(&format!("{k}={v}"))).collect::<Result<_, _>>()?;
         let image = sys::ExecImage::new(argv, env).ok_or(SandboxError { step: Step::Exec, errno: 0 })?;
-        let payload = payload(image, fds);
+        let payload = payload(image);
         match sys::fork().at(Step::Fork)? {
             None => payload.run(),
             Some(pid) => self.payload = Some(pid),

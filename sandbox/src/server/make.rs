@@ -32,14 +32,22 @@ pub struct Made {
     pub slot: u32,
 }
 
-pub fn make(shared: &Shared, poll: &Poll, key: u32, slot: u32, spec: &SandboxSpec) -> Result<Made, SandboxError> {
+pub fn make(
+    shared: &Shared,
+    poll: &Poll,
+    key: u32,
+    slot: u32,
+    spec: &SandboxSpec,
+    background: bool,
+) -> Result<Made, SandboxError> {
     let fail = |step| move |errno: Errno| SandboxError { step, errno: errno as i32 };
     let settings = &shared.settings;
     let host_id = settings.uid_base + slot;
     let (control, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .map_err(fail(Step::Protocol))?;
     let leaf = shared.cgroups.leaf(&format!("s{key}")).map_err(fail(Step::Cgroup))?;
-    let prepared = leaf.entrances().map_err(fail(Step::Cgroup)).and_then(|entrances| {
+    let weighed = if background { leaf.weigh(true) } else { Ok(()) };
+    let prepared = weighed.and_then(|()| leaf.entrances()).map_err(fail(Step::Cgroup)).and_then(|entrances| {
         Plan::new(spec, host_id, &settings.hostname, shared.landlock_abi, &shared.filters, entrances)
             .ok_or(SandboxError { step: Step::MountBox, errno: 0 })
     });
@@ -73,8 +81,12 @@ pub fn make(shared: &Shared, poll: &Poll, key: u32, slot: u32, spec: &SandboxSpe
     Ok(made)
 }
 
-/// Maps the one inner uid and gid to the sandbox's own on the host, and tells init.
-pub fn map_ids(shared: &Shared, made: &Made) -> Result<(), SandboxError> {
+/// In the order in which a template's fork enters them.
+const NAMESPACE_FILES: [&str; 7] = ["mnt", "net", "ipc", "uts", "cgroup", "pid", "user"];
+
+/// Maps the one inner uid and gid to the sandbox's own on the host, and tells init. Returns its namespaces: later, when
+/// init is not dumpable any more, nobody could open them.
+pub fn map_ids(shared: &Shared, made: &Made) -> Result<Vec<OwnedFd>, SandboxError> {
     let fail = |errno: Errno| SandboxError { step: Step::IdMap, errno: errno as i32 };
     let host_id = shared.settings.uid_base + made.slot;
     let map = format!("{INNER_ID} {host_id} 1");
@@ -84,5 +96,11 @@ pub fn map_ids(shared: &Shared, made: &Made) -> Result<(), SandboxError> {
             openat(&shared.proc, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
         write(&fd, content.as_bytes()).map_err(fail)?;
     }
-    send(made.control.as_raw_fd(), &[MAPPED], MsgFlags::MSG_NOSIGNAL).map(drop).map_err(fail)
+    let open_namespace = |name: &&str| {
+        let path = format!("{}/ns/{name}", made.pid);
+        openat(&shared.proc, path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)
+    };
+    let namespaces = NAMESPACE_FILES.iter().map(open_namespace).collect::<Result<_, _>>()?;
+    send(made.control.as_raw_fd(), &[MAPPED], MsgFlags::MSG_NOSIGNAL).map_err(fail)?;
+    Ok(namespaces)
 }

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
+use crankcase_sandbox::spec::SandboxSpec;
 use crankcase_sandbox::wire::{Event, Request, SandboxId, VERSION};
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
@@ -217,12 +218,17 @@ impl Server {
             }
             (false, _) => return Err("no hello of our version came first"),
             (true, Request::Hello { .. }) => return Err("a second hello"),
-            (true, Request::Create { id, spec }) => {
+            (true, Request::Create { id, spec, background }) => {
                 if self.names.contains_key(&(client, id)) {
                     return Err("a sandbox id that is in use");
                 }
-                self.create(client, id, &spec);
+                self.create(client, id, &spec, background);
             }
+            (true, Request::CreateTemplate { id, .. } | Request::Fork { id, .. }) => {
+                let error = SandboxError { step: Step::Template, errno: 0 };
+                self.tell(client, &Event::Failed { id, error }, &[]);
+            }
+            (true, Request::Adopt { .. }) => return Err("a frame that is not the daemon's to send"),
             (true, request) => {
                 let id = match &request {
                     Request::Write { id }
@@ -231,7 +237,10 @@ impl Server {
                     | Request::Kill { id, .. }
                     | Request::Destroy { id }
                     | Request::Create { id, .. } => *id,
-                    Request::Hello { .. } => return Err("a second hello"),
+                    Request::Hello { .. }
+                    | Request::Adopt { .. }
+                    | Request::CreateTemplate { .. }
+                    | Request::Fork { .. } => return Err("a second hello"),
                 };
                 let Some(&key) = self.names.get(&(client, id)) else {
                     // Of a sandbox that could not be made nothing is left, which is what was asked for.
@@ -252,17 +261,17 @@ impl Server {
         Ok(())
     }
 
-    fn create(&mut self, client: u32, id: SandboxId, spec: &crankcase_sandbox::spec::SandboxSpec) {
+    fn create(&mut self, client: u32, id: SandboxId, spec: &SandboxSpec, background: bool) {
         let key = self.new_key();
         let made = match self.free_slots.pop() {
             None => Err(SandboxError { step: Step::Capacity, errno: 0 }),
-            Some(slot) => make::make(&self.shared, &self.poll, key, slot, spec).inspect_err(|_| {
+            Some(slot) => make::make(&self.shared, &self.poll, key, slot, spec, background).inspect_err(|_| {
                 self.free_slots.push(slot);
             }),
         };
         match made {
             Ok(made) => {
-                self.sandboxes.insert(key, Sandbox::new(client, id, made));
+                self.sandboxes.insert(key, Sandbox::new(client, id, made, background));
                 self.names.insert((client, id), key);
             }
             // Nothing was kept, so the name is free again.

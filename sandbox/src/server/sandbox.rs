@@ -1,12 +1,15 @@
 //! One sandbox as the spawner sees it: a state, an init, a cgroup a stage.
 
+mod gate;
+
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crankcase_sandbox::fork::GO;
 use crankcase_sandbox::outcome::{Exit, SandboxError, Step};
 use crankcase_sandbox::socket::send_frame;
 use crankcase_sandbox::spec::{StageCommand, StageLimits};
-use crankcase_sandbox::wire::{Event, Request, SandboxId};
+use crankcase_sandbox::wire::{Event, GATE_MESSAGE_BYTES_MAX, Request, SandboxId};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
@@ -37,6 +40,8 @@ enum State {
     Writing { loaded: bool },
     /// init forks the payload.
     Loading,
+    /// The payload, or a template's fork, is on its way to its gate.
+    Gating(Gating),
     /// The payload waits for go.
     Loaded,
     /// The payload runs.
@@ -51,6 +56,15 @@ enum State {
     Gone,
 }
 
+/// What is still missing before a gated payload is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gating {
+    /// The gate has said that it stands.
+    ready: bool,
+    /// init knows which process the payload is.
+    known: bool,
+}
+
 /// A sandbox.
 pub struct Sandbox {
     pub client: u32,
@@ -63,12 +77,16 @@ pub struct Sandbox {
     later_leaves: Vec<Leaf>,
     stages: u32,
     stage: Option<Stage>,
+    /// Its namespaces, until something runs in it: what a template's fork enters.
+    namespaces: Vec<OwnedFd>,
+    /// It stands at a low CPU weight.
+    background: bool,
     events: Vec<(Event, Vec<OwnedFd>)>,
     retry_at: Option<Instant>,
 }
 
 impl Sandbox {
-    pub fn new(client: u32, id: SandboxId, made: Made) -> Self {
+    pub fn new(client: u32, id: SandboxId, made: Made, background: bool) -> Self {
         Self {
             client,
             id,
@@ -79,6 +97,8 @@ impl Sandbox {
             later_leaves: Vec::new(),
             stages: 0,
             stage: None,
+            namespaces: Vec::new(),
+            background,
             events: Vec::new(),
             retry_at: None,
         }
@@ -120,12 +140,16 @@ impl Sandbox {
             }
             (State::Idle | State::Loaded, Request::Write { id }, Some(pack)) => {
                 let loaded = self.state == State::Loaded;
+                // From here on somebody waits for it.
+                self.to_foreground();
                 self.state = State::Writing { loaded };
                 self.forward(&Request::Write { id }, &[pack.as_fd()])
             }
-            (State::Idle, Request::Load { command, limits, .. }, None) => self.load(command, limits, shared, poll, key),
+            (State::Idle, Request::Load { command, limits, gate, .. }, None) if !gate || self.stages == 0 => {
+                self.load(command, limits, gate, shared, poll, key)
+            }
             (State::Loaded, Request::Start { .. }, None) => self.start(),
-            (State::Loaded | State::Running, Request::Kill { reason, .. }, None) => {
+            (State::Gating(_) | State::Loaded | State::Running, Request::Kill { reason, .. }, None) => {
                 self.kill(Cause::from(reason));
                 Ok(())
             }
@@ -147,16 +171,36 @@ impl Sandbox {
         &mut self,
         command: StageCommand,
         limits: StageLimits,
+        gate: bool,
         shared: &Shared,
         poll: &Poll,
         key: u32,
     ) -> Result<(), SandboxError> {
+        let mut entrances = Vec::new();
         if self.stages > 0 {
             // An own cgroup, so that neither peak memory nor a limit of the stage before counts against this one.
             let leaf = shared.cgroups.leaf(&format!("s{key}.{}", self.stages)).map_err(at(Step::Cgroup))?;
+            entrances = leaf.entrances().map_err(at(Step::Cgroup))?;
             self.later_leaves.push(leaf);
         }
         self.leaf().limit(&limits, OURS).map_err(at(Step::Cgroup))?;
+        let theirs = self.connect(limits, gate, shared, poll, key)?;
+        let fds: Vec<BorrowedFd<'_>> = theirs.iter().chain(&entrances).map(|fd| fd.as_fd()).collect();
+        self.forward(&Request::Load { id: self.id, command, limits, gate }, &fds)?;
+        self.stages += 1;
+        self.state = State::Loading;
+        Ok(())
+    }
+
+    /// Makes the stage with its pipes and its go socket; what comes back is the payload's: go, stdin, stdout, stderr.
+    fn connect(
+        &mut self,
+        limits: StageLimits,
+        gate: bool,
+        shared: &Shared,
+        poll: &Poll,
+        key: u32,
+    ) -> Result<[OwnedFd; 4], SandboxError> {
         let owner = shared.settings.uid_base + self.slot;
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(at(Step::Pipe));
         let ((stdin_read, stdin_write), (stdout_read, stdout_write), (stderr_read, stderr_write)) =
@@ -168,23 +212,33 @@ impl Sandbox {
         let (go, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
             .map_err(at(Step::Protocol))?;
         poll.add(go.as_fd(), Token::Go(key)).map_err(at(Step::Protocol))?;
-        let fds = [&theirs, &stdin_read, &stdout_write, &stderr_write].map(|fd| fd.as_fd());
-        self.forward(&Request::Load { id: self.id, command, limits }, &fds)?;
-        self.stage = Some(Stage::new(limits, go, vec![stdin_write, stdout_read, stderr_read]));
-        self.stages += 1;
-        self.state = State::Loading;
-        Ok(())
+        self.stage = Some(Stage::new(limits, gate, go, vec![stdin_write, stdout_read, stderr_read]));
+        // Nothing else enters once something runs in it.
+        self.namespaces = Vec::new();
+        Ok([theirs, stdin_read, stdout_write, stderr_write])
     }
 
-    /// The payload is forked: into its cgroup, if that is not the one it was born in, and tell the daemon.
-    fn loaded(&mut self) -> Result<(), SandboxError> {
-        if let Some(leaf) = self.later_leaves.last() {
+    /// The payload is forked. Without entrances to go through by itself it is moved into its cgroup.
+    fn forked(&mut self) -> Result<(), SandboxError> {
+        if let Some(leaf) = self.later_leaves.last()
+            && !leaf.has_entrances()
+        {
             for pid in self.made.leaf.processes().map_err(at(Step::Attach))? {
                 if pid != self.made.pid {
                     leaf.attach(pid).map_err(at(Step::Attach))?;
                 }
             }
         }
+        if self.stage.as_ref().is_some_and(|stage| stage.gate) {
+            self.say_go(b'g')?;
+            self.state = State::Gating(Gating { ready: false, known: true });
+            return Ok(());
+        }
+        self.loaded()
+    }
+
+    /// Tells the daemon, which gets its ends of the pipes.
+    fn loaded(&mut self) -> Result<(), SandboxError> {
         let stage = self.stage.as_mut().ok_or(SandboxError { step: Step::Protocol, errno: 0 })?;
         let stdio = std::mem::take(&mut stage.stdio);
         self.events.push((Event::Loaded { id: self.id }, stdio));
@@ -193,13 +247,31 @@ impl Sandbox {
     }
 
     fn start(&mut self) -> Result<(), SandboxError> {
+        self.to_foreground();
+        let Some(Stage { gate, limits, .. }) = self.stage else {
+            return Err(SandboxError { step: Step::State, errno: 0 });
+        };
+        let held = if gate { self.forgive_start(&limits)? } else { 0 };
         let base = self.leaf().usage().map_err(at(Step::Cgroup))?;
-        let stage = self.stage.as_mut().ok_or(SandboxError { step: Step::State, errno: 0 })?;
-        let go = stage.go.as_ref().ok_or(SandboxError { step: Step::State, errno: 0 })?;
-        send(go.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL).map_err(at(Step::Protocol))?;
-        stage.start(Instant::now(), base);
+        self.say_go(if gate { GO } else { b'g' })?;
+        if let Some(stage) = self.stage.as_mut() {
+            stage.start(Instant::now(), base, held);
+        }
         self.state = State::Running;
         Ok(())
+    }
+
+    fn say_go(&self, word: u8) -> Result<(), SandboxError> {
+        let go = self.stage.as_ref().and_then(|stage| stage.go.as_ref());
+        let go = go.ok_or(SandboxError { step: Step::State, errno: 0 })?;
+        send(go.as_raw_fd(), &[word], MsgFlags::MSG_NOSIGNAL).map(drop).map_err(at(Step::Protocol))
+    }
+
+    /// Up to the weight of any other. A failure would only make it slow.
+    fn to_foreground(&mut self) {
+        if std::mem::take(&mut self.background) {
+            let _ = self.made.leaf.weigh(false);
+        }
     }
 
     fn kill(&mut self, cause: Cause) {
@@ -245,11 +317,10 @@ impl Sandbox {
         let id = self.id;
         match (self.state, report) {
             (State::Killed | State::Spent | State::Dying | State::Gone, _) => {}
-            (State::Creating, Report::NeedsMap) => {
-                if let Err(error) = make::map_ids(shared, &self.made) {
-                    self.fail(error);
-                }
-            }
+            (State::Creating, Report::NeedsMap) => match make::map_ids(shared, &self.made) {
+                Ok(namespaces) => self.namespaces = namespaces,
+                Err(error) => self.fail(error),
+            },
             (State::Creating, Report::Ready) => {
                 self.state = State::Idle;
                 self.say(Event::Created { id });
@@ -259,11 +330,15 @@ impl Sandbox {
                 self.say(Event::Written { id });
             }
             (State::Loading, Report::Forked) => {
-                if let Err(error) = self.loaded() {
+                if let Err(error) = self.forked() {
                     self.fail(error);
                 }
             }
-            (State::Loading | State::Loaded | State::Running, Report::Ended { exited, status, box_full }) => {
+            (State::Gating(gating), Report::Forked) => self.gating(Gating { known: true, ..gating }),
+            (
+                State::Loading | State::Gating(_) | State::Loaded | State::Running,
+                Report::Ended { exited, status, box_full },
+            ) => {
                 let exit = if exited { Exit::Code(status) } else { Exit::Signal(status) };
                 // A failure between fork and execve may still lie in the go socket.
                 self.go_ready(poll);
@@ -274,22 +349,28 @@ impl Sandbox {
         }
     }
 
-    /// The payload executed (end of file) or says why it could not.
+    /// The payload executed (end of file), says why it could not, or its gate speaks.
     pub fn go_ready(&mut self, poll: &Poll) {
-        let Some(go) = self.stage.as_ref().and_then(|stage| stage.go.as_ref()) else { return };
-        let mut record = [0_u8; REPORT_BYTES];
-        let answer = recv(go.as_raw_fd(), &mut record, MsgFlags::MSG_DONTWAIT);
-        if matches!(answer, Err(Errno::EAGAIN | Errno::EINTR)) {
-            return;
-        }
-        poll.remove(go.as_fd());
-        if let Some(stage) = self.stage.as_mut() {
-            stage.go = None;
-        }
-        if let Ok(length @ 1..) = answer {
-            match Report::decode(&record[..length]) {
-                Some(Report::Failed(error)) => self.fail(error),
-                _ => self.fail(SandboxError { step: Step::Protocol, errno: 0 }),
+        while let Some(go) = self.stage.as_ref().and_then(|stage| stage.go.as_ref()) {
+            let gate = self.stage.as_ref().is_some_and(|stage| stage.gate);
+            let mut record = vec![0_u8; if gate { GATE_MESSAGE_BYTES_MAX } else { REPORT_BYTES }];
+            match recv(go.as_raw_fd(), &mut record, MsgFlags::MSG_DONTWAIT) {
+                Err(Errno::EAGAIN | Errno::EINTR) => return,
+                Ok(length @ 1..) => match Report::decode(&record[..length]) {
+                    Some(Report::Failed(error)) => self.fail(error),
+                    None if gate => self.gate_said(&record[..length]),
+                    _ => self.fail(SandboxError { step: Step::Protocol, errno: 0 }),
+                },
+                Ok(_) | Err(_) => {
+                    poll.remove(go.as_fd());
+                    if let Some(stage) = self.stage.as_mut() {
+                        stage.go = None;
+                    }
+                    if gate && matches!(self.state, State::Gating(_) | State::Loaded | State::Writing { loaded: true })
+                    {
+                        self.fail(SandboxError { step: Step::Gate, errno: 0 });
+                    }
+                }
             }
         }
     }
@@ -297,7 +378,8 @@ impl Sandbox {
     fn ended(&mut self, ended: Ended) {
         let Some(stage) = self.stage.take() else { return };
         if !stage.is_started() && stage.cause.is_none() {
-            return self.fail(SandboxError { step: Step::Exec, errno: 0 });
+            let step = if stage.gate { Step::Gate } else { Step::Exec };
+            return self.fail(SandboxError { step, errno: 0 });
         }
         let (usage, peak) = self.counters();
         let outcome = stage.outcome(Instant::now(), ended, usage, peak);

@@ -13,6 +13,8 @@ use crate::cgroup::Usage;
 /// A stage that is loaded or runs.
 pub struct Stage {
     pub limits: StageLimits,
+    /// The payload is started ahead of need and stands in its interpreter's gate.
+    pub gate: bool,
     /// Ends of the daemon's, until they are handed over.
     pub stdio: Vec<OwnedFd>,
     /// The payload's go socket; closed once `execve` succeeded.
@@ -42,6 +44,8 @@ impl From<KillReason> for Cause {
 struct Clock {
     started: Instant,
     base: Usage,
+    /// Bytes that the payload's start held.
+    held: u64,
     next_look: Instant,
 }
 
@@ -53,12 +57,13 @@ pub struct Ended {
 }
 
 impl Stage {
-    pub const fn new(limits: StageLimits, go: OwnedFd, stdio: Vec<OwnedFd>) -> Self {
-        Self { limits, stdio, go: Some(go), clock: None, cause: None }
+    pub const fn new(limits: StageLimits, gate: bool, go: OwnedFd, stdio: Vec<OwnedFd>) -> Self {
+        Self { limits, gate, stdio, go: Some(go), clock: None, cause: None }
     }
 
-    pub fn start(&mut self, now: Instant, base: Usage) {
-        self.clock = Some(Clock { started: now, base, next_look: now + TICK });
+    /// `base` is what had been used before, `held` the bytes that do not count.
+    pub fn start(&mut self, now: Instant, base: Usage, held: u64) {
+        self.clock = Some(Clock { started: now, base, held, next_look: now + TICK });
     }
 
     pub const fn is_started(&self) -> bool {
@@ -85,7 +90,8 @@ impl Stage {
 
     /// The outcome, from what was seen and counted.
     pub fn outcome(&self, now: Instant, ended: Ended, usage: Usage, peak_memory: u64) -> StageOutcome {
-        let (base, wall_time) = self.clock.map_or((usage, Duration::ZERO), |c| (c.base, now - c.started));
+        let (base, held, wall_time) =
+            self.clock.map_or((usage, 0, Duration::ZERO), |c| (c.base, c.held, now - c.started));
         let cancelled = self.cause == Some(Cause::Cancelled);
         let limit = match self.cause {
             Some(Cause::Cancelled) => None,
@@ -102,7 +108,7 @@ impl Stage {
             cancelled,
             cpu_time: usage.cpu.saturating_sub(base.cpu),
             wall_time,
-            peak_memory,
+            peak_memory: peak_memory.saturating_sub(held),
         }
     }
 
@@ -147,7 +153,7 @@ mod tests {
             file_size: 1 << 20,
             stack: 8 << 20,
         };
-        Stage::new(limits, OwnedFd::from(std::fs::File::open("/dev/null").unwrap()), Vec::new())
+        Stage::new(limits, false, OwnedFd::from(std::fs::File::open("/dev/null").unwrap()), Vec::new())
     }
 
     const EXITED: Ended = Ended { exit: Exit::Code(0), box_full: false };
@@ -157,10 +163,11 @@ mod tests {
         let mut stage = stage();
         let now = Instant::now();
         let base = Usage { cpu: Duration::from_millis(400), ..Usage::default() };
-        stage.start(now, base);
+        stage.start(now, base, 10);
         let usage = Usage { cpu: Duration::from_millis(450), ..base };
-        let outcome = stage.outcome(now + Duration::from_millis(60), EXITED, usage, 1);
+        let outcome = stage.outcome(now + Duration::from_millis(60), EXITED, usage, 14);
         assert_eq!((outcome.limit, outcome.cpu_time), (None, Duration::from_millis(50)));
+        assert_eq!(outcome.peak_memory, 4);
         assert_eq!(outcome.wall_time, Duration::from_millis(60));
     }
 
@@ -168,7 +175,7 @@ mod tests {
     fn counters_name_the_limit() {
         let mut stage = stage();
         let now = Instant::now();
-        stage.start(now, Usage::default());
+        stage.start(now, Usage::default(), 0);
         let killed = Ended { exit: Exit::Signal(9), box_full: false };
         let at = now + Duration::from_millis(10);
         let oom = Usage { oom_kills: 1, pids_refused: 4, ..Usage::default() };
@@ -183,7 +190,7 @@ mod tests {
     fn a_full_disk_counts_only_when_the_program_failed() {
         let mut stage = stage();
         let now = Instant::now();
-        stage.start(now, Usage::default());
+        stage.start(now, Usage::default(), 0);
         let full = |exit| Ended { exit, box_full: true };
         assert_eq!(stage.outcome(now, full(Exit::Code(0)), Usage::default(), 0).limit, None);
         assert_eq!(stage.outcome(now, full(Exit::Code(1)), Usage::default(), 0).limit, Some(Limit::Disk));
@@ -196,7 +203,7 @@ mod tests {
         let mut stage = stage();
         let now = Instant::now();
         assert_eq!(stage.due(), None);
-        stage.start(now, Usage::default());
+        stage.start(now, Usage::default(), 0);
         assert_eq!(stage.due(), Some(now + TICK));
         assert_eq!(stage.look(now + Duration::from_millis(999), || None), None);
         assert_eq!(stage.due(), Some(now + Duration::from_millis(1000)));

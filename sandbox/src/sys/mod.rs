@@ -13,8 +13,8 @@ pub use caps::{drop_all_capabilities, drop_bounding_set, keep_capabilities, lock
 pub use exec::ExecImage;
 pub use landlock::{Access, Ruleset, landlock_abi};
 pub use process::{
-    Cloned, assert_single_threaded, clone3, close_fds_except, exit, fork, inherited_fd, pidfd_kill, place_stdio,
-    reset_priority, reset_signals, set_rlimit, umask,
+    Cloned, assert_single_threaded, clone3, close_fds_except, exit, fork, inherited_fd, keep_as, pidfd_kill,
+    place_stdio, reset_priority, reset_signals, set_rlimit, set_rlimits, umask,
 };
 
 use nix::errno::Errno;

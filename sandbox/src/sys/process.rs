@@ -142,10 +142,32 @@ pub fn reset_signals() -> Result<(), Errno> {
 ///
 /// # Errors
 /// `EPERM` when raising above the hard limit without the capability.
-pub fn set_rlimit(resource: libc::__rlimit_resource_t, value: u64) -> Result<(), Errno> {
+pub fn set_rlimit(resource: u32, value: u64) -> Result<(), Errno> {
     let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
     // SAFETY: `limit` lives through the call.
     check(unsafe { libc::setrlimit(resource, &raw const limit) }.into()).map(drop)
+}
+
+/// Sets several limits.
+///
+/// # Errors
+/// The kernel's errno, but for `EPERM`: above what the spawner itself was given the lower limit stays, the safe side.
+pub fn set_rlimits(limits: &[(u32, u64)]) -> Result<(), Errno> {
+    limits.iter().try_for_each(|&(resource, value)| match set_rlimit(resource, value) {
+        Err(Errno::EPERM) => Ok(()),
+        other => other,
+    })
+}
+
+/// Makes `fd` the descriptor `number`, open beyond `execve`.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn keep_as(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
+    let fd = fd.as_raw_fd();
+    // SAFETY: the callers are children about to execute; whatever `number` was has no owner that is ever dropped.
+    let result = unsafe { if fd == number { libc::fcntl(fd, libc::F_SETFD, 0) } else { libc::dup2(fd, number) } };
+    check(result.into()).map(drop)
 }
 
 /// `dup2(2)` onto one of 0, 1, 2.

@@ -29,22 +29,42 @@ fn command() -> impl Strategy<Value = StageCommand> {
         .prop_map(|(argv, env)| StageCommand { argv, env })
 }
 
+fn spec() -> impl Strategy<Value = SandboxSpec> {
+    (TmpfsSize::MIN..=TmpfsSize::MAX, TmpfsInodes::MIN..=TmpfsInodes::MAX).prop_map(|(size, inodes)| SandboxSpec {
+        box_size: TmpfsSize::new(size).unwrap(),
+        box_inodes: TmpfsInodes::new(inodes).unwrap(),
+        tmp_size: TmpfsSize::new(size).unwrap(),
+    })
+}
+
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         any::<u16>().prop_map(|version| Request::Hello { version }),
-        (any::<u32>(), TmpfsSize::MIN..=TmpfsSize::MAX, TmpfsInodes::MIN..=TmpfsInodes::MAX).prop_map(
-            |(id, size, inodes)| Request::Create {
-                id,
-                spec: SandboxSpec {
-                    box_size: TmpfsSize::new(size).unwrap(),
-                    box_inodes: TmpfsInodes::new(inodes).unwrap(),
-                    tmp_size: TmpfsSize::new(size).unwrap(),
-                },
-            }
-        ),
+        (any::<u32>(), spec(), any::<bool>()).prop_map(|(id, spec, background)| Request::Create {
+            id,
+            spec,
+            background
+        }),
+        (any::<u32>(), spec(), command(), limits()).prop_map(|(id, spec, command, limits)| Request::CreateTemplate {
+            id,
+            spec,
+            command,
+            limits
+        }),
         any::<u32>().prop_map(|id| Request::Write { id }),
-        (any::<u32>(), command(), limits()).prop_map(|(id, command, limits)| Request::Load { id, command, limits }),
+        (any::<u32>(), command(), limits(), any::<bool>()).prop_map(|(id, command, limits, gate)| Request::Load {
+            id,
+            command,
+            limits,
+            gate
+        }),
+        (any::<u32>(), any::<u32>(), limits()).prop_map(|(id, template, limits)| Request::Fork {
+            id,
+            template,
+            limits
+        }),
         any::<u32>().prop_map(|id| Request::Start { id }),
+        any::<u32>().prop_map(|pid| Request::Adopt { pid }),
         any::<u32>().prop_map(|id| Request::Kill { id, reason: KillReason::Output }),
         any::<u32>().prop_map(|id| Request::Destroy { id }),
     ]
@@ -68,6 +88,11 @@ fn event() -> impl Strategy<Value = Event> {
         (any::<u32>(), any::<i32>())
             .prop_map(|(id, errno)| Event::Failed { id, error: SandboxError { step: Step::PivotRoot, errno } }),
         any::<u32>().prop_map(|id| Event::Loaded { id }),
+        (any::<u32>(), any::<u8>(), ".{0,40}").prop_map(|(id, exit_code, text)| Event::Compiled {
+            id,
+            exit_code,
+            text
+        }),
         any::<(u8, u8, u32)>().prop_map(|(cgroup_version, landlock_abi, sandboxes_max)| Event::Welcome {
             version: VERSION,
             cgroup_version,
@@ -147,6 +172,7 @@ fn an_empty_argv_is_refused() {
             file_size: 1,
             stack: 1,
         },
+        gate: false,
     }
     .encode();
     frame.truncate(frame.len() - 9);

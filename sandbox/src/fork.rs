@@ -1,0 +1,37 @@
+//! What the spawner asks of a template, and what both sides of a gate agree on.
+
+use nix::libc;
+
+use crate::spec::StageLimits;
+
+/// The descriptor on which a gate and the spawner talk.
+pub const GATE_FD: i32 = 3;
+/// The gate stands: no user file has been looked at yet.
+pub const READY: u8 = b'R';
+/// The gate may close its descriptor and let the interpreter open the program.
+pub const GO: u8 = b'G';
+/// To a template's gate: fork. The order itself is the next message.
+pub const FORK: u8 = b'F';
+/// From a fork, followed by its pid in the sandbox, four bytes, little-endian.
+pub const FORKED: u8 = b'P';
+/// From a gate that compiles, followed by an exit code and the diagnostics.
+pub const COMPILED: u8 = b'C';
+
+/// Resource and value, for the soft and the hard limit.
+pub type Rlimits = [(u32, u64); 7];
+
+/// A stage's limits as far as they are a process's; `cpu_extra` are seconds that it had used before it counts.
+#[must_use]
+pub fn rlimits(limits: &StageLimits, cpu_extra: u64) -> Rlimits {
+    // Per process and in whole seconds: a backstop for the stage's own CPU limit, which the spawner holds.
+    let cpu_seconds = limits.cpu.get().div_ceil(1000) + 1 + cpu_extra;
+    [
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_FSIZE, limits.file_size),
+        (libc::RLIMIT_STACK, limits.stack),
+        (libc::RLIMIT_CPU, cpu_seconds),
+        (libc::RLIMIT_NICE, 0),
+        (libc::RLIMIT_RTPRIO, 0),
+    ]
+}

@@ -1,0 +1,103 @@
+//! Payloads that are started ahead of need and stand in their interpreter's gate.
+
+use std::os::fd::OwnedFd;
+
+use crankcase_sandbox::fork::{COMPILED, FORKED, READY};
+use crankcase_sandbox::outcome::{SandboxError, Step};
+use crankcase_sandbox::socket::send_frame;
+use crankcase_sandbox::spec::StageLimits;
+use crankcase_sandbox::wire::{Event, Request};
+
+use super::super::Shared;
+use super::super::epoll::Poll;
+use super::{Gating, OURS, Sandbox, State, at};
+
+/// The process between a template and its fork counts as well, while it lives.
+const BETWEEN: u64 = 1;
+
+/// What a template needs to fork into a sandbox.
+pub struct Entry {
+    /// The sandbox's end of the go socket, then stdin, stdout, stderr.
+    pub stdio: [OwnedFd; 4],
+    /// mnt, net, ipc, uts, cgroup, pid, user.
+    pub namespaces: Vec<OwnedFd>,
+    /// Files that move a process into its cgroup (v1), or the cgroup's directory (v2).
+    pub cgroup: Vec<OwnedFd>,
+    /// Whether `cgroup` is a directory.
+    pub clone_into: bool,
+}
+
+impl Sandbox {
+    /// Readies it for a template's fork.
+    pub fn open_to_fork(
+        &mut self,
+        limits: StageLimits,
+        shared: &Shared,
+        poll: &Poll,
+        key: u32,
+    ) -> Result<Entry, SandboxError> {
+        let namespaces = std::mem::take(&mut self.namespaces);
+        if self.state != State::Idle || self.stages > 0 || namespaces.is_empty() {
+            return Err(SandboxError { step: Step::State, errno: 0 });
+        }
+        let leaf = &self.made.leaf;
+        leaf.limit(&limits, OURS + BETWEEN).map_err(at(Step::Cgroup))?;
+        let mut cgroup = leaf.entrances().map_err(at(Step::Cgroup))?;
+        let directory = leaf.clone_into().map(|fd| fd.try_clone_to_owned()).transpose();
+        let clone_into = match directory {
+            Ok(Some(directory)) => {
+                cgroup = vec![directory];
+                true
+            }
+            Ok(None) => false,
+            Err(error) => return Err(SandboxError { step: Step::Cgroup, errno: error.raw_os_error().unwrap_or(0) }),
+        };
+        let stdio = self.connect(limits, true, shared, poll, key)?;
+        self.stages += 1;
+        self.state = State::Gating(Gating { ready: false, known: false });
+        Ok(Entry { stdio, namespaces, cgroup, clone_into })
+    }
+
+    /// Ends a fork that never came.
+    pub fn fork_failed(&mut self, errno: i32) {
+        self.fail(SandboxError { step: Step::Template, errno });
+    }
+
+    /// A message of the gate: it stands, it compiled, or a fork's pid.
+    pub(super) fn gate_said(&mut self, message: &[u8]) {
+        match (self.state, message) {
+            (State::Gating(gating), [READY]) => self.gating(Gating { ready: true, ..gating }),
+            (State::Gating(Gating { known: false, .. }), [FORKED, pid @ ..]) if pid.len() == 4 => {
+                let pid = u32::from_le_bytes([pid[0], pid[1], pid[2], pid[3]]);
+                let told = send_frame(&self.made.control, &Request::Adopt { pid }.encode(), &[]);
+                if let Err(errno) = told {
+                    self.fork_failed(errno as i32);
+                }
+            }
+            (State::Running, [COMPILED, exit_code, text @ ..]) => {
+                let text = String::from_utf8_lossy(text).replace('\0', "\u{FFFD}");
+                self.say(Event::Compiled { id: self.id, exit_code: *exit_code, text });
+            }
+            // It was killed in the middle of a word.
+            (State::Killed | State::Spent | State::Dying | State::Gone, _) => {}
+            _ => self.fail(SandboxError { step: Step::Gate, errno: 0 }),
+        }
+    }
+
+    /// One of the two has come; with both the payload is loaded.
+    pub(super) fn gating(&mut self, gating: Gating) {
+        self.state = State::Gating(gating);
+        if gating == (Gating { ready: true, known: true })
+            && let Err(error) = self.loaded()
+        {
+            self.fail(error);
+        }
+    }
+
+    /// What the start took is not the program's: its memory comes on top of the limit. Returns the bytes.
+    pub(super) fn forgive_start(&self, limits: &StageLimits) -> Result<u64, SandboxError> {
+        let leaf = &self.made.leaf;
+        leaf.limit_pids(limits, OURS).map_err(at(Step::Cgroup))?;
+        leaf.forgive_memory(limits).map_err(at(Step::Cgroup))
+    }
+}
