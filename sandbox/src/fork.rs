@@ -1,5 +1,6 @@
 //! What the spawner asks of a template, and what both sides of a gate agree on.
 
+use nix::errno::Errno;
 use nix::libc;
 
 use crate::spec::StageLimits;
@@ -19,6 +20,19 @@ pub const COMPILED: u8 = b'C';
 
 /// Resource and value, for the soft and the hard limit.
 pub type Rlimits = [(u32, u64); 7];
+
+/// Installs a seccomp filter for this process and all it will ever start; sets `no_new_privs`.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(), Errno> {
+    seccompiler::apply_filter(program).map_err(|error| match error {
+        seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
+            Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL))
+        }
+        _ => Errno::EINVAL,
+    })
+}
 
 /// A stage's limits as far as they are a process's; `cpu_extra` are seconds that it had used before it counts.
 #[must_use]

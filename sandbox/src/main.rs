@@ -56,7 +56,7 @@ fn serve(options: &Options) -> Result<(), String> {
     let cgroups =
         cgroup::Parent::set_up(options.cgroup_base.as_deref(), options.instance, limits).map_err(|e| e.to_string())?;
     root::enter(&options.read_only, options.gates.as_deref(), &options.hostname).map_err(|e| e.to_string())?;
-    let filters = seccomp::Filters::compile().map_err(|e| e.to_string())?;
+    let filters = seccomp::Filters::compile();
     sys::keep_capabilities(&CAPABILITIES).map_err(|errno| format!("keeping capabilities: {errno}"))?;
     let settings = Settings {
         client_uid: options.client_uid,

@@ -1,146 +1,201 @@
 //! The system-call filter, compiled once at start and installed by every sandbox's init.
 //!
-//! Two filters. The first allows what [`allowed`] lists and answers everything else with `ENOSYS`, so that libraries
-//! fall back as on an older kernel. The second, newer and therefore stronger where both refuse, answers the calls of
-//! [`FORBIDDEN`] with `EPERM`: they exist, they are just not for you. Another architecture's calls (`int 0x80`) kill the
-//! process; x32 calls are in no list.
+//! It allows what [`table`] lists and answers everything else with `ENOSYS`, so that libraries fall back as on an older
+//! kernel. The calls of [`FORBIDDEN`] get `EPERM`: they exist, they are just not for you. Another architecture's calls
+//! (`int 0x80`) kill the process; x32 calls are in no list.
+//!
+//! A template that forks into sandboxes needs a few more calls to do so ([`calls::ENTERING`]): its own filter lets them
+//! through, and each fork installs [`Filters::seal`] on top, which answers just these as the sandbox's filter does.
 
 mod calls;
+mod program;
 
 use std::collections::BTreeMap;
 
 use nix::libc;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-};
-use thiserror::Error;
+use seccompiler::BpfProgram;
+
+use program::{Answer, Condition, Rule, assemble};
 
 pub use calls::FORBIDDEN;
 
-/// The filter could not be compiled.
-#[derive(Debug, Error)]
-#[error("compiling the seccomp filter: {0}")]
-pub struct CompileError(String);
-
-/// Both filters, in the order of installation.
+/// All filters.
 pub struct Filters {
-    programs: [BpfProgram; 2],
+    /// Of a sandbox.
+    sandbox: BpfProgram,
+    /// Of a template.
+    template: BpfProgram,
+    /// What makes the second the first.
+    pub seal: BpfProgram,
 }
 
 /// Any of the namespace flags of `clone(2)`.
-const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
+const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET) as u64;
+    | libc::CLONE_NEWNET) as u32;
 
-const TIOCSTI: u64 = 0x5412;
-const TIOCLINUX: u64 = 0x541C;
+const TIOCSTI: u32 = 0x5412;
+const TIOCLINUX: u32 = 0x541C;
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: u32 = program::ARCH_X86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCH: u32 = program::ARCH_AARCH64;
 
 impl Filters {
     /// Compiles for this machine's architecture.
-    ///
-    /// # Errors
-    /// [`CompileError`]; only a mistake in the lists makes one.
-    pub fn compile() -> Result<Self, CompileError> {
-        let allow = program(allowed()?, SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow)?;
-        let forbidden = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
-        let forbid = program(forbidden, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))?;
-        Ok(Self { programs: [allow, forbid] })
+    pub fn compile() -> Self {
+        let table = table();
+        let entering: Vec<u32> = calls::ENTERING.iter().map(|call| number(*call)).collect();
+        let mut open = table.clone();
+        let mut sealed = BTreeMap::new();
+        for call in entering {
+            open.insert(call, Answer::Allow);
+            sealed.insert(call, table.get(&call).cloned().unwrap_or(OTHERWISE));
+        }
+        Self {
+            sandbox: assemble(ARCH, &table, &OTHERWISE),
+            template: assemble(ARCH, &open, &OTHERWISE),
+            seal: assemble(ARCH, &sealed, &Answer::Allow),
+        }
     }
 
-    /// Installs both for this process and all it will ever start; sets `no_new_privs`.
+    /// Installs a sandbox's filter for this process and all it will ever start; sets `no_new_privs`.
     ///
     /// # Errors
     /// The kernel's errno.
     pub fn install(&self) -> Result<(), i32> {
-        for program in &self.programs {
-            seccompiler::apply_filter(program).map_err(|error| match error {
-                seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
-                    error.raw_os_error().unwrap_or(libc::EINVAL)
-                }
-                _ => libc::EINVAL,
-            })?;
-        }
-        Ok(())
+        install(&self.sandbox)
+    }
+
+    /// As [`Filters::install`], a template's.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn install_template(&self) -> Result<(), i32> {
+        install(&self.template)
     }
 }
 
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
-
-fn program(rules: Rules, otherwise: SeccompAction, on_match: SeccompAction) -> Result<BpfProgram, CompileError> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| CompileError(e.to_string()))?;
-    SeccompFilter::new(rules, otherwise, on_match, arch)
-        .and_then(TryInto::try_into)
-        .map_err(|e: seccompiler::BackendError| CompileError(e.to_string()))
+fn install(program: &BpfProgram) -> Result<(), i32> {
+    crankcase_sandbox::fork::install_filter(program).map_err(|errno| errno as i32)
 }
 
-fn allowed() -> Result<Rules, CompileError> {
-    let mut rules: Rules =
-        calls::ALLOWED.iter().flat_map(|group| group.calls).map(|call| (*call, Vec::new())).collect();
+type Table = BTreeMap<u32, Answer>;
+
+const OTHERWISE: Answer = Answer::Refuse(libc::ENOSYS as u16);
+
+fn number(call: libc::c_long) -> u32 {
+    u32::try_from(call).unwrap_or(u32::MAX)
+}
+
+/// Every call that does not get `ENOSYS`.
+fn table() -> Table {
+    const EPERM: u16 = libc::EPERM as u16;
+    let mut table: Table =
+        calls::ALLOWED.iter().flat_map(|group| group.calls).map(|call| (number(*call), Answer::Allow)).collect();
+    table.extend(FORBIDDEN.iter().map(|call| (number(*call), Answer::Refuse(EPERM))));
+    let mut check = |call, rules| table.insert(number(call), Answer::Check(rules, libc::ENOSYS as u16));
     // Threads and processes, but no namespaces. clone3 hides its flags in memory, so libc must fall back to clone.
-    rules.insert(libc::SYS_clone, vec![rule(&[masked(0, NEW_NAMESPACES, 0)?])?]);
+    check(libc::SYS_clone, vec![vec![masked(0, NEW_NAMESPACES, 0)]]);
     // Sockets within the sandbox: Unix, and TCP or UDP over a network namespace that has no way out.
-    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
-    let mut sockets = Vec::new();
-    for family in families {
+    let mut sockets: Vec<Rule> = Vec::new();
+    for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6] {
         for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET] {
             // The low four bits are the kind, the rest SOCK_NONBLOCK and SOCK_CLOEXEC.
-            sockets
-                .push(rule(&[equal(0, family.unsigned_abs().into())?, masked(1, 0xf, kind.unsigned_abs().into())?])?);
+            sockets.push(vec![equal(0, family.unsigned_abs()), masked(1, 0xf, kind.unsigned_abs())]);
         }
     }
-    rules.insert(libc::SYS_socket, sockets);
-    rules.insert(libc::SYS_socketpair, vec![rule(&[equal(0, libc::AF_UNIX.unsigned_abs().into())?])?]);
+    check(libc::SYS_socket, sockets);
+    check(libc::SYS_socketpair, vec![vec![equal(0, libc::AF_UNIX.unsigned_abs())]]);
     // Terminal input must not be faked; all other requests depend on the descriptor, and those are ours.
-    rules.insert(libc::SYS_ioctl, vec![rule(&[differs(1, TIOCSTI)?, differs(1, TIOCLINUX)?])?]);
+    check(libc::SYS_ioctl, vec![vec![differs(1, TIOCSTI), differs(1, TIOCLINUX)]]);
     // Personalities that merely ask or set the default; none that weakens address layout.
-    rules.insert(libc::SYS_personality, vec![rule(&[equal(0, 0)?])?, rule(&[equal(0, 0xffff_ffff)?])?]);
+    check(libc::SYS_personality, vec![vec![equal(0, 0)], vec![equal(0, 0xffff_ffff)]]);
     // prctl without what changes seccomp, securebits, capabilities or speculation controls.
-    let prctl = calls::PRCTL.iter().map(|option| rule(&[equal(0, option.unsigned_abs().into())?]));
-    rules.insert(libc::SYS_prctl, prctl.collect::<Result<_, _>>()?);
-    Ok(rules)
+    check(libc::SYS_prctl, calls::PRCTL.iter().map(|option| vec![equal(0, option.unsigned_abs())]).collect());
+    table
 }
 
-fn rule(conditions: &[SeccompCondition]) -> Result<SeccompRule, CompileError> {
-    SeccompRule::new(conditions.to_vec()).map_err(|e| CompileError(e.to_string()))
+const fn equal(argument: u8, value: u32) -> Condition {
+    Condition { argument, mask: u32::MAX, value, equal: true }
 }
 
-fn condition(argument: u8, op: SeccompCmpOp, value: u64) -> Result<SeccompCondition, CompileError> {
-    // 32 bits: the kernel ignores the upper half of all the arguments that are looked at here.
-    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value).map_err(|e| CompileError(e.to_string()))
+const fn differs(argument: u8, value: u32) -> Condition {
+    Condition { argument, mask: u32::MAX, value, equal: false }
 }
 
-fn equal(argument: u8, value: u64) -> Result<SeccompCondition, CompileError> {
-    condition(argument, SeccompCmpOp::Eq, value)
-}
-
-fn differs(argument: u8, value: u64) -> Result<SeccompCondition, CompileError> {
-    condition(argument, SeccompCmpOp::Ne, value)
-}
-
-fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition, CompileError> {
-    condition(argument, SeccompCmpOp::MaskedEq(mask), value)
+const fn masked(argument: u8, mask: u32, value: u32) -> Condition {
+    Condition { argument, mask, value, equal: true }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::program::tests::run;
     use super::*;
 
+    fn errno(number: i32) -> u32 {
+        libc::SECCOMP_RET_ERRNO | number.unsigned_abs()
+    }
+
+    fn answer(program: &BpfProgram, call: libc::c_long, arguments: [u64; 6]) -> u32 {
+        run(program, ARCH, number(call), arguments)
+    }
+
     #[test]
-    fn the_filters_compile() {
-        let filters = Filters::compile().unwrap();
+    fn the_filters_answer_as_the_lists_say() {
+        let Filters { sandbox, template, seal } = Filters::compile();
         // The kernel takes at most 4096 instructions.
-        assert!(filters.programs.iter().all(|program| program.len() < 4096));
+        assert!([&sandbox, &template, &seal].iter().all(|program| program.len() < 1024));
+        let none = [0; 6];
+        for call in calls::ALLOWED.iter().flat_map(|group| group.calls) {
+            assert_eq!(answer(&sandbox, *call, none), libc::SECCOMP_RET_ALLOW, "{call}");
+        }
+        for call in FORBIDDEN {
+            assert_eq!(answer(&sandbox, *call, none), errno(libc::EPERM), "{call}");
+        }
+        assert_eq!(answer(&sandbox, libc::SYS_clone3, none), errno(libc::ENOSYS));
+        assert_eq!(run(&sandbox, ARCH, number(libc::SYS_getpid) | 0x4000_0000, none), errno(libc::ENOSYS));
+        for (call, arguments, wanted) in [
+            (libc::SYS_clone, [libc::SIGCHLD as u64, 0], libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_clone, [libc::CLONE_NEWUSER as u64, 0], errno(libc::ENOSYS)),
+            (libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_STREAM as u64 | 0x80000], libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_socket, [libc::AF_INET as u64, libc::SOCK_RAW as u64], errno(libc::ENOSYS)),
+            (libc::SYS_socket, [libc::AF_NETLINK as u64, libc::SOCK_DGRAM as u64], errno(libc::ENOSYS)),
+            (libc::SYS_socketpair, [libc::AF_UNIX as u64, 1], libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_ioctl, [0, 0x5401], libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_ioctl, [0, u64::from(TIOCSTI)], errno(libc::ENOSYS)),
+            (libc::SYS_ioctl, [0, u64::from(TIOCSTI) | 1 << 32], errno(libc::ENOSYS)),
+            (libc::SYS_personality, [0x0004_0000, 0], errno(libc::ENOSYS)),
+            (libc::SYS_prctl, [libc::PR_SET_NAME as u64, 0], libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_prctl, [libc::PR_SET_SECCOMP as u64, 0], errno(libc::ENOSYS)),
+        ] {
+            let [a, b] = arguments;
+            assert_eq!(answer(&sandbox, call, [a, b, 0, 0, 0, 0]), wanted, "{call} {arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_sealed_template_is_a_sandbox() {
+        let Filters { sandbox, template, seal } = Filters::compile();
+        let stricter = |a: u32, b: u32| if a == libc::SECCOMP_RET_ALLOW { b } else { a };
+        for call in (0..1024).chain(0x4000_0000..0x4000_0400) {
+            for first in [0, 1, 22, 0x1000_0000, u64::from(TIOCSTI)] {
+                let arguments = [first, first, 0, 0, 0, 0];
+                let [a, b, c] = [&sandbox, &template, &seal].map(|program| run(program, ARCH, call, arguments));
+                assert_eq!(a, stricter(c, b), "{call} {first}");
+            }
+        }
     }
 
     #[test]
     fn nothing_is_both_allowed_and_forbidden() {
-        let allowed = allowed().unwrap();
-        assert!(FORBIDDEN.iter().all(|call| *call == libc::SYS_seccomp || !allowed.contains_key(call)));
-        assert!(!allowed.contains_key(&libc::SYS_clone3));
+        let allowed: Vec<_> = calls::ALLOWED.iter().flat_map(|group| group.calls).collect();
+        assert!(FORBIDDEN.iter().all(|call| !allowed.contains(&call)));
     }
 
     #[test]

@@ -294,7 +294,6 @@ pub const ALLOWED: &[Group] = &[
         ],
     },
     Group { why: "what kind of system this is", calls: &[libc::SYS_uname, libc::SYS_sysinfo] },
-    Group { why: "installing the second filter, which then forbids this", calls: &[libc::SYS_seccomp] },
     Group { why: "randomness", calls: &[libc::SYS_getrandom] },
     #[cfg(target_arch = "x86_64")]
     Group {
@@ -338,6 +337,20 @@ pub const ALLOWED: &[Group] = &[
             libc::SYS_arch_prctl,
         ],
     },
+];
+
+/// What a template needs to enter a sandbox and to become as powerless as everything in it. clone3 is how it is born in
+/// the sandbox's cgroup.
+pub const ENTERING: &[c_long] = &[
+    libc::SYS_setns,
+    libc::SYS_clone3,
+    libc::SYS_setgroups,
+    libc::SYS_capset,
+    libc::SYS_prctl,
+    libc::SYS_landlock_create_ruleset,
+    libc::SYS_landlock_add_rule,
+    libc::SYS_landlock_restrict_self,
+    libc::SYS_seccomp,
 ];
 
 /// `prctl` options: names, death signals, dumpability, timer slack, thread pages; nothing that touches privileges.

@@ -1,0 +1,204 @@
+//! From a table of answers to a BPF program that finds a call's answer by bisection.
+//!
+//! A chain of comparisons costs twice: at every call that the kernel cannot answer from its cache, and at every
+//! installation, when the kernel fills that cache by running the program once for each number there is. See seccomp(2) and
+//! Documentation/userspace-api/seccomp_filter.rst.
+
+use std::collections::BTreeMap;
+
+use nix::libc;
+use seccompiler::{BpfProgram, sock_filter};
+
+/// What happens to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Allow,
+    /// Fails with this errno.
+    Refuse(u16),
+    /// Allowed if one of these holds, else it fails with the errno.
+    Check(Vec<Rule>, u16),
+}
+
+/// All conditions of a rule must hold.
+pub type Rule = Vec<Condition>;
+
+/// `argument & mask` equals `value`, or differs from it. 32 bits: the kernel ignores the upper half of all the arguments
+/// that are looked at here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    pub argument: u8,
+    pub mask: u32,
+    pub value: u32,
+    pub equal: bool,
+}
+
+/// `AUDIT_ARCH` of an architecture, linux/audit.h.
+pub const ARCH_X86_64: u32 = 0xC000_003E;
+pub const ARCH_AARCH64: u32 = 0xC000_00B7;
+
+/// Offsets in `struct seccomp_data`; the low half of a 64-bit argument comes first on the little-endian machines we know.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+const LOAD: u16 = 0x20;
+const AND: u16 = 0x54;
+const JUMP: u16 = 0x05;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_NOT_BELOW: u16 = 0x35;
+const RETURN: u16 = 0x06;
+
+/// Makes the program: calls of another architecture kill the process, calls that are not in the table get `otherwise`.
+pub fn assemble(arch: u32, table: &BTreeMap<u32, Answer>, otherwise: &Answer) -> BpfProgram {
+    let mut program = vec![
+        op(LOAD, 0, 0, ARCH),
+        op(JUMP_EQUAL, 1, 0, arch),
+        op(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        op(LOAD, 0, 0, NUMBER),
+    ];
+    program.extend(bisect(&ranges(table, otherwise)));
+    program
+}
+
+/// Neighbours with the same answer, as the first number of each run; the first run starts at 0.
+fn ranges<'a>(table: &'a BTreeMap<u32, Answer>, otherwise: &'a Answer) -> Vec<(u32, &'a Answer)> {
+    let mut ranges: Vec<(u32, &Answer)> = Vec::new();
+    let mut next = 0;
+    let mut add = |from: u32, answer: &'a Answer| {
+        if ranges.last().is_none_or(|(_, last)| *last != answer) {
+            ranges.push((from, answer));
+        }
+    };
+    for (&number, answer) in table {
+        if number > next {
+            add(next, otherwise);
+        }
+        add(number, answer);
+        next = number + 1;
+    }
+    add(next, otherwise);
+    ranges
+}
+
+fn bisect(ranges: &[(u32, &Answer)]) -> BpfProgram {
+    if let [(_, answer)] = ranges {
+        return decide(answer);
+    }
+    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let (below, above) = (bisect(low), bisect(high));
+    // A conditional jump reaches 255 instructions, an unconditional one any.
+    let mut program = vec![op(JUMP_NOT_BELOW, 0, 1, high[0].0), op(JUMP, 0, 0, length(&below))];
+    program.extend(below);
+    program.extend(above);
+    program
+}
+
+fn decide(answer: &Answer) -> BpfProgram {
+    match answer {
+        Answer::Allow => vec![op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)],
+        Answer::Refuse(errno) => vec![refuse(*errno)],
+        Answer::Check(rules, errno) => {
+            rules.iter().flat_map(|rule| check(rule)).chain(std::iter::once(refuse(*errno))).collect()
+        }
+    }
+}
+
+/// Allows when all conditions hold, else goes on behind itself.
+fn check(rule: &Rule) -> BpfProgram {
+    let mut program = vec![op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)];
+    for condition in rule.iter().rev() {
+        // Over the rest of this rule; rules are short.
+        let skip = u8::try_from(program.len()).unwrap_or(u8::MAX);
+        let (holds, fails) = if condition.equal { (0, skip) } else { (skip, 0) };
+        let mut test = vec![op(LOAD, 0, 0, ARGUMENTS + 8 * u32::from(condition.argument))];
+        if condition.mask != u32::MAX {
+            test.push(op(AND, 0, 0, condition.mask));
+        }
+        test.push(op(JUMP_EQUAL, holds, fails, condition.value));
+        test.append(&mut program);
+        program = test;
+    }
+    program
+}
+
+fn refuse(errno: u16) -> sock_filter {
+    op(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | u32::from(errno))
+}
+
+fn length(program: &BpfProgram) -> u32 {
+    u32::try_from(program.len()).unwrap_or(u32::MAX)
+}
+
+const fn op(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// What the kernel would do: the instructions above, on one call.
+    pub fn run(program: &BpfProgram, arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        let (mut at, mut accumulator, mut steps) = (0, 0_u32, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at].clone();
+            at += 1;
+            steps += 1;
+            assert!(steps < 200, "no call takes that long");
+            match code {
+                LOAD => {
+                    accumulator = match k {
+                        NUMBER => number,
+                        ARCH => arch,
+                        _ => arguments[(k - ARGUMENTS) as usize / 8] as u32,
+                    }
+                }
+                AND => accumulator &= k,
+                JUMP => at += k as usize,
+                JUMP_EQUAL => at += usize::from(if accumulator == k { jt } else { jf }),
+                JUMP_NOT_BELOW => at += usize::from(if accumulator >= k { jt } else { jf }),
+                RETURN => return k,
+                _ => panic!("code {code}"),
+            }
+        }
+    }
+
+    fn equal(argument: u8, value: u32) -> Condition {
+        Condition { argument, mask: u32::MAX, value, equal: true }
+    }
+
+    #[test]
+    fn every_number_gets_its_answer() {
+        let mut table = BTreeMap::new();
+        for number in (0..300).filter(|n| n % 3 == 0) {
+            table.insert(number, if number % 2 == 0 { Answer::Allow } else { Answer::Refuse(1) });
+        }
+        let rules = vec![
+            vec![equal(0, 7), Condition { argument: 1, mask: 0xf, value: 2, equal: true }],
+            vec![Condition { argument: 2, mask: u32::MAX, value: 9, equal: false }, equal(0, 8)],
+        ];
+        table.insert(50, Answer::Check(rules, 5));
+        let program = assemble(ARCH_X86_64, &table, &Answer::Refuse(38));
+        let errno = |errno| libc::SECCOMP_RET_ERRNO | errno;
+        for number in (0..400).chain([0x4000_0000, u32::MAX]).filter(|n| *n != 50) {
+            let wanted = match table.get(&number) {
+                Some(Answer::Allow) => libc::SECCOMP_RET_ALLOW,
+                Some(Answer::Refuse(e)) => errno(u32::from(*e)),
+                _ => errno(38),
+            };
+            assert_eq!(run(&program, ARCH_X86_64, number, [0; 6]), wanted, "{number}");
+        }
+        for (arguments, wanted) in [
+            ([7, 0x12, 0], libc::SECCOMP_RET_ALLOW),
+            ([7, 0x13, 0], errno(5)),
+            ([8, 0, 1], libc::SECCOMP_RET_ALLOW),
+            ([8, 0, 9], errno(5)),
+            ([9, 2, 1], errno(5)),
+        ] {
+            let [a, b, c] = arguments;
+            assert_eq!(run(&program, ARCH_X86_64, 50, [a, b, c, 0, 0, 0]), wanted, "{arguments:?}");
+        }
+        let other = run(&program, ARCH_AARCH64, 3, [0; 6]);
+        assert_eq!(other, libc::SECCOMP_RET_KILL_PROCESS);
+    }
+}
