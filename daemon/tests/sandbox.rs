@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments};
-use crankcase::spawner_client::{Sandbox, SpawnerClient};
+use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments, fork_library};
+use crankcase::spawner_client::{Sandbox, SpawnerClient, Template};
 use crankcase_sandbox::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
 use crankcase_sandbox::spec::{
     CpuQuota, CpuTime, MemoryMax, PidsMax, SandboxSpec, SourceFile, StageCommand, StageLimits, TmpfsInodes, TmpfsSize,
@@ -48,7 +48,7 @@ fn limits() -> StageLimits {
 
 fn shell(script: &str) -> StageCommand {
     StageCommand {
-        argv: vec!["/bin/sh".into(), "-c".into(), script.into()],
+        argv: vec!["/bin/bash".into(), "-c".into(), script.into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
     }
 }
@@ -176,7 +176,7 @@ impl OutOfOrder for Sandbox {
 }
 
 /// A gate as small as can be: says that it stands, waits for go, closes its descriptor, runs the file.
-const GATE: &str = "printf R >&3; head -c1 <&3 >/dev/null; exec 3>&-; . ./main.sh";
+const GATE: &str = "printf R >&63; head -c1 <&63 >/dev/null; exec 63>&-; . ./main.sh";
 
 async fn gated(spawner: &Spawner, limits: StageLimits) -> (Sandbox, crankcase::spawner_client::Stdio) {
     let mut sandbox = spawner.client.create_background(spec()).await.unwrap();
@@ -217,7 +217,7 @@ async fn a_payload_waits_in_its_gate_and_every_limit_is_named() {
 #[tokio::test]
 async fn what_ends_in_its_gate_is_a_failure_of_ours() {
     let spawner = spawner().await;
-    for script in ["exit 0", "exec 3>&-; sleep 9", "printf nonsense >&3; sleep 9"] {
+    for script in ["exit 0", "exec 63>&-; sleep 9", "printf nonsense >&63; sleep 9"] {
         let mut sandbox = spawner.client.create_background(spec()).await.unwrap();
         let error = sandbox.load_gated(shell(script), limits()).await.map(|_| ()).unwrap_err();
         assert_eq!(error.step, Step::Gate, "{script}");
@@ -231,10 +231,138 @@ async fn what_ends_in_its_gate_is_a_failure_of_ours() {
 async fn a_gate_tells_how_compiling_went() {
     let spawner = spawner().await;
     let mut sandbox = spawner.client.create(spec()).await.unwrap();
-    let script = "printf R >&3; head -c1 <&3 >/dev/null; printf 'C\\001a.c: error' >&3; exit 1";
+    let script = "printf R >&63; head -c1 <&63 >/dev/null; printf 'C\\001a.c: error' >&63; exit 1";
     let _stdio = sandbox.load_gated(shell(script), limits()).await.unwrap();
     sandbox.start().await.unwrap();
     assert_eq!(sandbox.ended().await.unwrap().exit, Exit::Code(1));
     let compiled = sandbox.take_compiled().unwrap();
     assert_eq!((compiled.exit_code, compiled.text.as_str()), (1, "a.c: error"));
+}
+
+/// A python gate as small as can be; the real ones lie in `runtimes/gates`.
+const PYTHON_GATE: &str = r#"
+import os
+os.write(63, b"R")
+while True:
+    word = os.read(63, 1)
+    if word == b"F":
+        if os.fork() == 0:
+            os.write(63, b"R")
+    elif word == b"G":
+        break
+    else:
+        os._exit(0)
+os.close(63)
+"#;
+
+/// The spawner with a python gate, and a template of it.
+async fn template() -> (Spawner, Template) {
+    let gates = tempfile::tempdir().unwrap();
+    std::fs::create_dir(gates.path().join("python")).unwrap();
+    std::fs::write(gates.path().join("python/sitecustomize.py"), PYTHON_GATE).unwrap();
+    std::fs::copy(fork_library().unwrap(), gates.path().join("fork.so")).unwrap();
+    let arguments = vec!["--gates".into(), gates.path().display().to_string()];
+    let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments }).unwrap();
+    let client = SpawnerClient::start(embedded.socket.clone(), CancellationToken::new());
+    client.ready(Duration::from_secs(10)).await.unwrap();
+    let template = client.create_template(spec(), python(), limits()).await.unwrap();
+    (Spawner { client, _embedded: embedded }, template)
+}
+
+fn python() -> StageCommand {
+    let env = vec![("PYTHONPATH".into(), "/opt/crankcase/python".into())];
+    StageCommand { argv: vec!["/usr/bin/python3".into(), "main.py".into()], env }
+}
+
+async fn run_forked(spawner: &Spawner, template: &Template, code: &str, limits: StageLimits) -> Ran {
+    let mut sandbox = spawner.client.create_background(spec()).await.unwrap();
+    let mut stdio = sandbox.fork_from(template, limits).await.unwrap();
+    sandbox.write(&[SourceFile { name: "main.py".into(), content: code.into(), executable: false }]).await.unwrap();
+    sandbox.start().await.unwrap();
+    drop(stdio.stdin);
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    let (a, b) = tokio::join!(stdio.stdout.read_to_string(&mut stdout), stdio.stderr.read_to_string(&mut stderr));
+    a.unwrap();
+    b.unwrap();
+    Ran { outcome: sandbox.ended().await.unwrap(), stdout, stderr }
+}
+
+#[tokio::test]
+async fn a_template_forks_into_sandboxes_that_are_like_any_other() {
+    let (spawner, template) = template().await;
+    let look = r#"
+import os, socket, resource
+print(os.getuid(), os.getgid(), os.getgroups(), os.getcwd(), os.getppid(), os.getpid() == os.getsid(0))
+print(sorted(os.listdir("/box")), sorted(os.listdir("/proc/self/fd")), socket.gethostname())
+print(sorted(p for p in os.listdir("/proc") if p.isdigit()) == [str(os.getpid())])
+print(open("/proc/self/cgroup").read().count("crankcase"), resource.getrlimit(resource.RLIMIT_NOFILE))
+print([l.strip() for l in open("/proc/self/status") if l.startswith(("Cap", "NoNewPrivs", "Seccomp:", "Groups"))])
+print(sorted(os.environ))
+try:
+    fd = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    print("setns", libc.setns(fd, 0), ctypes.get_errno())
+except OSError as error:
+    print(error)
+pid = os.fork()
+if pid == 0:
+    os._exit(7)
+print(os.waitpid(pid, 0)[1] >> 8)
+"#;
+    let ran = run_forked(&spawner, &template, look, limits()).await;
+    assert_eq!(ran.outcome.exit, Exit::Code(0), "{} {}", ran.stdout, ran.stderr);
+    let expected = [
+        "1000 1000 [] /box 1 True",
+        "['main.py'] ['0', '1', '2', '3'] crankcase",
+        "True",
+        "0 (64, 64)",
+        "['Groups:', 'CapInh:\\t0000000000000000', 'CapPrm:\\t0000000000000000', 'CapEff:\\t0000000000000000', \
+         'CapBnd:\\t0000000000000000', 'CapAmb:\\t0000000000000000', 'NoNewPrivs:\\t1', 'Seccomp:\\t2']",
+        "['LC_CTYPE', 'PYTHONPATH']",
+        "setns -1 1",
+        "7",
+    ];
+    assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), expected);
+    let forks = (0..20).map(|number| {
+        let (spawner, template) = (&spawner, &template);
+        async move {
+            let code = format!("import os\nopen('/tmp/x', 'x').write('{number}')\nprint({number}, os.listdir('/tmp'))");
+            let ran = run_forked(spawner, template, &code, limits()).await;
+            assert_eq!(ran.stdout, format!("{number} ['x']\n"), "{}", ran.stderr);
+        }
+    });
+    futures_util::future::join_all(forks).await;
+}
+
+#[tokio::test]
+async fn every_limit_is_named_in_a_fork() {
+    let (spawner, template) = template().await;
+    let wall = StageLimits { wall: WallTime::new(300).unwrap(), ..limits() };
+    let slept = run_forked(&spawner, &template, "print('before', flush=True)\nimport time\ntime.sleep(60)", wall).await;
+    assert_eq!((slept.outcome.limit, slept.stdout.as_str()), (Some(Limit::Time), "before\n"));
+    let cpu = StageLimits { cpu: CpuTime::new(200).unwrap(), ..limits() };
+    assert_eq!(run_forked(&spawner, &template, "while True: pass", cpu).await.outcome.limit, Some(Limit::Cpu));
+    let memory = StageLimits { memory: MemoryMax::new(32 << 20).unwrap(), ..limits() };
+    let hog = run_forked(&spawner, &template, "x = b'x' * (200 << 20)", memory).await;
+    assert_eq!(hog.outcome.limit, Some(Limit::Memory));
+    let bomb = run_forked(&spawner, &template, "import os\nwhile True: os.fork()", limits()).await;
+    assert_eq!(bomb.outcome.limit, Some(Limit::Processes));
+    let signalled = run_forked(&spawner, &template, "import os\nos.kill(os.getpid(), 11)", limits()).await;
+    assert_eq!((signalled.outcome.exit, signalled.outcome.limit), (Exit::Signal(11), None));
+    let hello = run_forked(&spawner, &template, "print('fine')", limits()).await;
+    assert_eq!(hello.stdout, "fine\n");
+}
+
+#[tokio::test]
+async fn a_template_that_does_not_stand_is_a_failure_of_ours() {
+    let (spawner, template) = template().await;
+    let missing = StageCommand { argv: vec!["/nowhere".into()], env: vec![] };
+    let error = spawner.client.create_template(spec(), missing, limits()).await.map(|_| ()).unwrap_err();
+    assert_eq!(error, SandboxError { step: Step::Exec, errno: 2 });
+    let error = spawner.client.create_template(spec(), shell("exit 0"), limits()).await.map(|_| ()).unwrap_err();
+    assert_eq!(error.step, Step::Gate);
+    drop(template);
+    let again = spawner.client.create_template(spec(), python(), limits()).await.unwrap();
+    assert_eq!(run_forked(&spawner, &again, "print(1)", limits()).await.stdout, "1\n");
 }

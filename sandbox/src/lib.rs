@@ -6,8 +6,10 @@
 //!
 //! **Invariant.** Nothing here knows rooms, JSON, HTTP or an async runtime.
 
+pub mod confine;
 pub mod fork;
 pub mod outcome;
+pub mod report;
 pub mod socket;
 pub mod spec;
 pub mod sys;

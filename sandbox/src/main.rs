@@ -28,9 +28,9 @@ use crankcase_sandbox::sys;
 use options::{Mode as RunMode, Options};
 use server::{Server, Settings};
 
-/// CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_ADMIN: pipes for the sandbox's
-/// uid, its maps and cgroups, its end, its ids, namespaces and mounts.
-const CAPABILITIES: [u32; 7] = [0, 1, 5, 6, 7, 8, 21];
+/// CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_CHROOT, CAP_SYS_ADMIN: pipes for the
+/// sandbox's uid, its maps and cgroups, its end, its ids, a template's entering mount namespaces, namespaces and mounts.
+const CAPABILITIES: [u32; 8] = [0, 1, 5, 6, 7, 8, 18, 21];
 
 fn main() -> ExitCode {
     let result = Options::from_env().and_then(|options| match options.mode {

@@ -14,13 +14,13 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{chdir, pivot_root};
 use thiserror::Error;
 
+use crankcase_sandbox::confine::INNER_ID;
+
 /// Where the template lies once the spawner has pivoted.
 pub const TEMPLATE: &std::ffi::CStr = c"/root";
 
 /// The user and group name of the sandbox's uid and gid.
 pub const USER_NAME: &str = "runner";
-/// The uid and gid inside; outside each live sandbox has its own.
-pub const INNER_ID: u32 = 1000;
 
 /// The template could not be built.
 #[derive(Debug, Error)]
@@ -45,7 +45,7 @@ const DEVICES: [(&str, u64, u64); 5] =
 /// Where every sandbox finds the gates of interpreters that are started ahead of need.
 pub const GATES: &str = "opt/crankcase";
 /// Bytes that all gates together may have; they lie in memory.
-const GATES_BYTES_MAX: u64 = 4 << 20;
+const GATES_BYTES_MAX: u64 = 32 << 20;
 
 /// Leaves the host's mounts behind.
 ///
@@ -65,7 +65,7 @@ pub fn enter(read_only: &[PathBuf], gates: Option<&Path>, hostname: &str) -> Res
     tmpfs(base, "size=4m,mode=755")?;
     let root = base.join("root");
     directory(&root)?;
-    tmpfs(&root, "size=8m,mode=755")?;
+    tmpfs(&root, "size=40m,mode=755")?;
     for name in SYSTEM {
         system_directory(&root, name)?;
     }

@@ -34,7 +34,7 @@ pub const VERSION: u16 = 2;
 /// Bytes that no frame exceeds.
 pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + 4096;
 /// Descriptors that no frame exceeds.
-pub const FRAME_FDS_MAX: usize = 8;
+pub const FRAME_FDS_MAX: usize = 16;
 /// Bytes of a gate's message: a letter, an exit code, diagnostics.
 pub const GATE_MESSAGE_BYTES_MAX: usize = 60_002;
 

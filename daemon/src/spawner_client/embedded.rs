@@ -16,8 +16,8 @@ use thiserror::Error;
 /// The spawner could not be started.
 #[derive(Debug, Error)]
 pub enum EmbeddedError {
-    /// Its binary is not beside the daemon's.
-    #[error("the spawner is not at {0}; it lies beside the daemon's own binary")]
+    /// A file of ours is not beside the daemon's.
+    #[error("{0} is missing; it lies beside the daemon's own binary")]
     NoBinary(PathBuf),
     /// Anything of the system's.
     #[error("starting the spawner: {0}")]
@@ -84,8 +84,20 @@ fn listener(path: &Path) -> std::io::Result<OwnedFd> {
 /// # Errors
 /// [`EmbeddedError::NoBinary`] with where it should be.
 pub fn spawner_binary() -> Result<PathBuf, EmbeddedError> {
+    beside("crankcase-spawner")
+}
+
+/// The library that templates preload: beside the daemon's program too.
+///
+/// # Errors
+/// [`EmbeddedError::NoBinary`] with where it should be.
+pub fn fork_library() -> Result<PathBuf, EmbeddedError> {
+    beside("libcrankcase_fork.so")
+}
+
+fn beside(name: &str) -> Result<PathBuf, EmbeddedError> {
     let own = std::env::current_exe()?;
-    let path = own.with_file_name("crankcase-spawner");
-    let built = own.ancestors().nth(2).map(|directory| directory.join("crankcase-spawner"));
+    let path = own.with_file_name(name);
+    let built = own.ancestors().nth(2).map(|directory| directory.join(name));
     [Some(path.clone()), built].into_iter().flatten().find(|path| path.is_file()).ok_or(EmbeddedError::NoBinary(path))
 }

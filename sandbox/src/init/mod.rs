@@ -8,8 +8,8 @@
 
 mod files;
 mod payload;
-mod report;
 mod serve;
+mod template;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -24,12 +24,14 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, chdir, pivot_root, setgroups, sethostname, setresgid, setresuid, write};
+use nix::unistd::{chdir, pivot_root, setgroups, sethostname, write};
 
-use crate::root::{INNER_ID, TEMPLATE};
+use crate::root::TEMPLATE;
 use crate::seccomp::Filters;
+use crankcase_sandbox::confine::{At, drop_privileges, landlock};
+use crankcase_sandbox::report::Report;
 use crankcase_sandbox::sys;
-pub use report::{REPORT_BYTES, Report};
+pub use template::{TemplatePlan, run_template};
 
 /// What the spawner sends when the uid and gid map is written.
 pub const MAPPED: u8 = b'M';
@@ -85,30 +87,10 @@ fn tell(control: &OwnedFd, report: Report) -> Result<(), Errno> {
     send(control.as_raw_fd(), &report.encode(), MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
-/// Marks a failure with its step.
-trait At<T> {
-    fn at(self, step: Step) -> Result<T, SandboxError>;
-}
-
-impl<T> At<T> for Result<T, Errno> {
-    fn at(self, step: Step) -> Result<T, SandboxError> {
-        self.map_err(|errno| SandboxError { step, errno: errno as i32 })
-    }
-}
-
 fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), SandboxError> {
     // If the spawner dies in the middle of this, so do we.
     prctl::set_pdeathsig(Signal::SIGKILL).at(Step::DeathSignal)?;
-    // Before anything is charged to somebody.
-    plan.entrances.iter().try_for_each(|fd| write(fd, b"0").map(drop)).at(Step::Attach)?;
-    // The umask and the nice value of whoever started the spawner are not the program's.
-    sys::umask(0o022);
-    sys::reset_priority();
-    pivot()?;
-    mounts(plan)?;
-    sethostname(plan.hostname).at(Step::Hostname)?;
-    // The host's own processes shall outlive any sandbox; needs this /proc and, later, would not be permitted.
-    prefer_for_oom_kill().at(Step::MountProc)?;
+    places(plan)?;
     // Nothing of the spawner's stays open but the control socket: above all no cgroup and no host directory.
     null_stdio().at(Step::Stdio)?;
     sys::close_fds_except(&[control.as_raw_fd()]).at(Step::CloseFds)?;
@@ -120,13 +102,7 @@ fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), SandboxError> {
     // in this one nothing could be mounted, no interface raised.
     unshare(CloneFlags::CLONE_NEWUSER).at(Step::UserNamespace)?;
     wait_for_map(control)?;
-    let (uid, gid) = (Uid::from_raw(INNER_ID), Gid::from_raw(INNER_ID));
-    setresgid(gid, gid, gid).at(Step::SetId)?;
-    setresuid(uid, uid, uid).at(Step::SetId)?;
-    // Bounding set and securebits want CAP_SETPCAP, so the capabilities go last.
-    sys::drop_bounding_set().at(Step::BoundingSet)?;
-    sys::lock_securebits().at(Step::Securebits)?;
-    sys::drop_all_capabilities().at(Step::Capabilities)?;
+    drop_privileges()?;
     // Changing ids cleared the death signal.
     prctl::set_pdeathsig(Signal::SIGKILL).at(Step::DeathSignal)?;
     // Programs run under the same uid: they must not look into init.
@@ -137,6 +113,20 @@ fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), SandboxError> {
     }
     // The filter is last: it forbids most of the above.
     plan.filters.install().map_err(|errno| SandboxError { step: Step::Seccomp, errno })
+}
+
+/// Everything that the new namespaces hold.
+fn places(plan: &Plan<'_>) -> Result<(), SandboxError> {
+    // Before anything is charged to somebody.
+    plan.entrances.iter().try_for_each(|fd| write(fd, b"0").map(drop)).at(Step::Attach)?;
+    // The umask and the nice value of whoever started the spawner are not the program's.
+    sys::umask(0o022);
+    sys::reset_priority();
+    pivot()?;
+    mounts(plan)?;
+    sethostname(plan.hostname).at(Step::Hostname)?;
+    // The host's own processes shall outlive any sandbox; needs this /proc and, later, would not be permitted.
+    prefer_for_oom_kill().at(Step::MountProc)
 }
 
 fn pivot() -> Result<(), SandboxError> {
@@ -177,19 +167,4 @@ fn wait_for_map(control: &OwnedFd) -> Result<(), SandboxError> {
         Ok(_) => Err(SandboxError { step: Step::IdMap, errno: 0 }),
         Err(errno) => Err(SandboxError { step: Step::IdMap, errno: errno as i32 }),
     }
-}
-
-fn landlock(abi: u8) -> Result<(), Errno> {
-    use sys::Access::{Full, ReadExecute, ReadWriteFiles};
-    let rules = [
-        (c"/", ReadExecute),
-        (c"/dev", ReadWriteFiles),
-        (c"/proc", ReadWriteFiles),
-        (c"/box", Full),
-        (c"/tmp", Full),
-        (c"/dev/shm", Full),
-    ];
-    let ruleset = sys::Ruleset::new(abi)?;
-    rules.iter().try_for_each(|(path, access)| ruleset.allow(path, *access))?;
-    ruleset.restrict_self()
 }

@@ -1,7 +1,7 @@
 //! The program's process between fork and `execve`.
 //!
 //! **Invariant.** [`Payload::run`] allocates nothing, formats nothing and never returns; a failure travels as one record
-//! on the go socket, whose end of file otherwise says that `execve` succeeded. A gate keeps that socket as descriptor 3.
+//! on the go socket, whose end of file otherwise says that `execve` succeeded. A gate keeps that socket, under a number of its own.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
@@ -10,8 +10,9 @@ use crankcase_sandbox::spec::StageLimits;
 use nix::sys::socket::{MsgFlags, recv, send};
 use nix::unistd::{chdir, setsid, write};
 
-use super::{At as _, Report};
+use crankcase_sandbox::confine::At as _;
 use crankcase_sandbox::fork::{GATE_FD, Rlimits, rlimits};
+use crankcase_sandbox::report::Report;
 use crankcase_sandbox::sys;
 
 /// CPU time that an interpreter may need up to its gate; the backstop must not strike a run for it.
@@ -54,17 +55,19 @@ impl Payload {
         for (number, fd) in (0..).zip(&self.stdio) {
             sys::place_stdio(fd.as_fd(), number).at(Step::Stdio)?;
         }
-        sys::close_fds_except(&[self.go.as_raw_fd()]).at(Step::CloseFds)?;
+        let mut keep = [self.go.as_raw_fd(), self.go.as_raw_fd()];
+        if self.gate {
+            // Before its number may be above the limit.
+            sys::keep_as(self.go.as_fd(), GATE_FD).at(Step::Stdio)?;
+            keep[1] = GATE_FD;
+        }
+        keep.sort_unstable();
+        sys::close_fds_except(&keep).at(Step::CloseFds)?;
         sys::set_rlimits(&self.rlimits).at(Step::Rlimit)?;
         chdir(c"/box").at(Step::Chdir)?;
         let mut go = [0_u8; 1];
         match recv(self.go.as_raw_fd(), &mut go, MsgFlags::empty()).at(Step::Protocol)? {
-            1 => {
-                if self.gate {
-                    sys::keep_as(self.go.as_fd(), GATE_FD).at(Step::Stdio)?;
-                }
-                self.image.exec().at(Step::Exec)
-            }
+            1 => self.image.exec().at(Step::Exec),
             // The spawner gave up on this stage.
             _ => sys::exit(0),
         }

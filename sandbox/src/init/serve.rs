@@ -17,7 +17,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::payload::Payload;
-use super::{At as _, Report, files, tell};
+use super::{files, tell};
+use crankcase_sandbox::confine::At as _;
+use crankcase_sandbox::report::Report;
 use crankcase_sandbox::sys;
 
 /// Descriptors that come first with a `Load`: go, stdin, stdout, stderr. The rest are the entrances of the payload's cgroup.

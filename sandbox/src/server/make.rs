@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
+use crankcase_sandbox::confine::INNER_ID;
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::spec::SandboxSpec;
 use nix::errno::Errno;
@@ -15,7 +16,6 @@ use super::Shared;
 use super::epoll::{Poll, Token};
 use crate::cgroup::Leaf;
 use crate::init::{self, MAPPED, Plan};
-use crate::root::INNER_ID;
 use crankcase_sandbox::sys::{self, Cloned};
 
 /// Everything but the user namespace, which init enters last, and the cgroup namespace, whose root is wherever its maker

@@ -5,13 +5,14 @@ mod epoll;
 mod make;
 mod sandbox;
 mod stage;
+mod template;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::spec::SandboxSpec;
+use crankcase_sandbox::spec::{SandboxSpec, StageCommand, StageLimits};
 use crankcase_sandbox::wire::{Event, Request, SandboxId, VERSION};
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
@@ -21,6 +22,7 @@ use crate::seccomp::Filters;
 use client::Client;
 use epoll::{Poll, Token};
 use sandbox::Sandbox;
+use template::{Place, Template};
 
 /// How often running stages are looked at: for a limit that the kernel reports by a counter alone.
 const TICK: Duration = Duration::from_millis(50);
@@ -58,6 +60,7 @@ pub struct Server {
     listener: OwnedFd,
     clients: HashMap<u32, Client>,
     sandboxes: HashMap<u32, Sandbox>,
+    templates: HashMap<u32, Template>,
     names: HashMap<(u32, SandboxId), u32>,
     free_slots: Vec<u32>,
     next_key: u32,
@@ -91,6 +94,7 @@ impl Server {
             listener,
             clients: HashMap::new(),
             sandboxes: HashMap::new(),
+            templates: HashMap::new(),
             names: HashMap::new(),
             free_slots,
             next_key: 1,
@@ -121,6 +125,7 @@ impl Server {
         self.sandboxes
             .values()
             .filter_map(|sandbox| sandbox.due(now))
+            .chain(self.templates.values().filter_map(Template::due))
             .map(|due| due.saturating_duration_since(now))
             .min()
     }
@@ -138,6 +143,13 @@ impl Server {
                 sandbox.tick(now, &self.shared);
             }
             self.settle(key);
+        }
+        let due = self.templates.iter().filter(|(_, template)| template.due().is_some_and(|due| due <= now));
+        for key in due.map(|(key, _)| *key).collect::<Vec<_>>() {
+            if let Some(template) = self.templates.get_mut(&key) {
+                template.tick(&self.shared);
+            }
+            self.settle_template(key);
         }
     }
 
@@ -162,7 +174,9 @@ impl Server {
         loop {
             let key = self.next_key;
             self.next_key = self.next_key.wrapping_add(1);
-            if !self.clients.contains_key(&key) && !self.sandboxes.contains_key(&key) {
+            if ![self.clients.contains_key(&key), self.sandboxes.contains_key(&key), self.templates.contains_key(&key)]
+                .contains(&true)
+            {
                 return key;
             }
         }
@@ -224,9 +238,16 @@ impl Server {
                 }
                 self.create(client, id, &spec, background);
             }
-            (true, Request::CreateTemplate { id, .. } | Request::Fork { id, .. }) => {
-                let error = SandboxError { step: Step::Template, errno: 0 };
-                self.tell(client, &Event::Failed { id, error }, &[]);
+            (true, Request::CreateTemplate { id, spec, command, limits }) => {
+                if self.names.contains_key(&(client, id)) {
+                    return Err("a sandbox id that is in use");
+                }
+                self.create_template(client, id, &spec, &command, &limits);
+            }
+            (true, Request::Fork { id, template, limits }) => {
+                let key = *self.names.get(&(client, id)).ok_or("an unknown sandbox id")?;
+                let template = self.names.get(&(client, template)).copied();
+                self.fork(key, template, limits);
             }
             (true, Request::Adopt { .. }) => return Err("a frame that is not the daemon's to send"),
             (true, request) => {
@@ -252,13 +273,57 @@ impl Server {
                         _ => Err("an unknown sandbox id"),
                     };
                 };
-                if let Some(sandbox) = self.sandboxes.get_mut(&key) {
-                    sandbox.request(request, fd, &self.shared, &self.poll, key);
+                match (self.sandboxes.get_mut(&key), self.templates.get_mut(&key), request) {
+                    (Some(sandbox), _, request) => sandbox.request(request, fd, &self.shared, &self.poll, key),
+                    (_, Some(template), Request::Destroy { .. }) => template.destroy(&self.shared),
+                    _ => return Err("a request that templates do not know"),
                 }
                 self.settle(key);
+                self.settle_template(key);
             }
         }
         Ok(())
+    }
+
+    fn create_template(
+        &mut self,
+        client: u32,
+        id: SandboxId,
+        spec: &SandboxSpec,
+        command: &StageCommand,
+        limits: &StageLimits,
+    ) {
+        let key = self.new_key();
+        let started = match self.free_slots.pop() {
+            None => Err(SandboxError { step: Step::Capacity, errno: 0 }),
+            Some(slot) => {
+                let place = Place { client, id, key, slot };
+                Template::start(&self.shared, &self.poll, &place, spec, command, limits)
+                    .inspect_err(|_| self.free_slots.push(slot))
+            }
+        };
+        match started {
+            Ok(template) => {
+                self.templates.insert(key, template);
+                self.names.insert((client, id), key);
+            }
+            Err(error) => self.tell(client, &Event::Failed { id, error }, &[]),
+        }
+    }
+
+    fn fork(&mut self, key: u32, template: Option<u32>, limits: StageLimits) {
+        let Some(sandbox) = self.sandboxes.get_mut(&key) else { return };
+        let gone = SandboxError { step: Step::Template, errno: 0 };
+        let forked = match template.and_then(|key| self.templates.get(&key)) {
+            None => Err(gone),
+            Some(template) => sandbox
+                .open_to_fork(limits, &self.shared, &self.poll, key)
+                .and_then(|(order, fds)| template.fork(&order, &fds).map_err(sandbox::at(Step::Template))),
+        };
+        if let Err(error) = forked {
+            sandbox.fork_failed(error);
+        }
+        self.settle(key);
     }
 
     fn create(&mut self, client: u32, id: SandboxId, spec: &SandboxSpec, background: bool) {
@@ -288,6 +353,29 @@ impl Server {
                 _ => sandbox.go_ready(&self.poll),
             }
             self.settle(key);
+        } else if let Some(template) = self.templates.get_mut(&key) {
+            match token {
+                Token::Init(_) => template.died(&self.shared, &self.poll),
+                _ => template.gate_ready(&self.poll),
+            }
+            self.settle_template(key);
+        }
+    }
+
+    /// As [`Server::settle`], a template.
+    fn settle_template(&mut self, key: u32) {
+        let Some(template) = self.templates.get_mut(&key) else { return };
+        let client = template.client;
+        for event in template.take_events() {
+            self.tell(client, &event, &[]);
+        }
+        if let Some(template) = self.templates.get(&key)
+            && template.is_gone()
+        {
+            let (name, slot) = ((template.client, template.id), template.slot);
+            self.templates.remove(&key);
+            self.names.remove(&name);
+            self.free_slots.push(slot);
         }
     }
 
@@ -328,6 +416,14 @@ impl Server {
             }
             self.settle(orphan);
         }
+        let orphans: Vec<u32> =
+            self.templates.iter().filter(|(_, template)| template.client == key).map(|(key, _)| *key).collect();
+        for orphan in orphans {
+            if let Some(template) = self.templates.get_mut(&orphan) {
+                template.destroy(&self.shared);
+            }
+            self.settle_template(orphan);
+        }
     }
 
     /// Kills all, waits for all to be gone, removes the cgroups.
@@ -335,7 +431,7 @@ impl Server {
         let clients: Vec<u32> = self.clients.keys().copied().collect();
         clients.into_iter().for_each(|key| self.drop_client(key));
         let deadline = Instant::now() + END_DEADLINE;
-        while !self.sandboxes.is_empty() && Instant::now() < deadline {
+        while !(self.sandboxes.is_empty() && self.templates.is_empty()) && Instant::now() < deadline {
             for token in self.poll.wait(Some(TICK))? {
                 self.serve_sandbox(token);
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crankcase_sandbox::fork::GO;
 use crankcase_sandbox::outcome::{Exit, SandboxError, Step};
+use crankcase_sandbox::report::{REPORT_BYTES, Report};
 use crankcase_sandbox::socket::send_frame;
 use crankcase_sandbox::spec::{StageCommand, StageLimits};
 use crankcase_sandbox::wire::{Event, GATE_MESSAGE_BYTES_MAX, Request, SandboxId};
@@ -21,11 +22,10 @@ use super::epoll::{Poll, Token};
 use super::make::{self, Made};
 use super::stage::{Cause, Ended, Stage};
 use crate::cgroup::{Leaf, Usage};
-use crate::init::{REPORT_BYTES, Report};
 use crankcase_sandbox::sys;
 
 /// How soon to try again to remove a cgroup whose last process is still being taken down.
-const RETRY: Duration = Duration::from_millis(5);
+pub(super) const RETRY: Duration = Duration::from_millis(5);
 /// Processes in the cgroup that are not the program's: init.
 const OURS: u64 = 1;
 
@@ -453,6 +453,6 @@ impl Sandbox {
     }
 }
 
-fn at(step: Step) -> impl Fn(Errno) -> SandboxError {
+pub(super) fn at(step: Step) -> impl Fn(Errno) -> SandboxError {
     move |errno| SandboxError { step, errno: errno as i32 }
 }

@@ -65,7 +65,7 @@ pub fn lock_securebits() -> Result<(), Errno> {
 pub fn drop_all_capabilities() -> Result<(), Errno> {
     // SAFETY: integers only.
     check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) }.into())?;
-    set([0, 0], [0, 0])
+    set([0, 0], [0, 0], [0, 0])
 }
 
 /// Keeps just these capabilities (bit numbers of linux/capability.h) in effective and permitted; none inheritable.
@@ -73,16 +73,51 @@ pub fn drop_all_capabilities() -> Result<(), Errno> {
 /// # Errors
 /// `EPERM` when one of them is not permitted.
 pub fn keep_capabilities(numbers: &[u32]) -> Result<(), Errno> {
+    let words = words(numbers);
+    set(words, words, [0, 0])
+}
+
+/// Makes these inheritable beside what is effective and permitted.
+///
+/// # Errors
+/// `EPERM` when one of them is neither permitted nor in the bounding set.
+pub fn make_inheritable(numbers: &[u32]) -> Result<(), Errno> {
+    let mut header = Header { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut data = [Data::default(); 2];
+    // SAFETY: version 3 fills two data words, both live through the call.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;
+    set(data.map(|d| d.effective), data.map(|d| d.permitted), words(numbers))
+}
+
+/// Keeps just these, in every set up to the ambient one: they, and no others, outlive an `execve`.
+///
+/// # Errors
+/// `EPERM` when one of them is not permitted and inheritable.
+pub fn make_ambient(numbers: &[u32]) -> Result<(), Errno> {
+    let words = words(numbers);
+    set(words, words, words)?;
+    for &number in numbers {
+        // SAFETY: integers only.
+        check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, number, 0, 0) }.into())?;
+    }
+    Ok(())
+}
+
+fn words(numbers: &[u32]) -> [u32; 2] {
     let mut words = [0_u32; 2];
     for &number in numbers {
         words[number as usize / 32] |= 1 << (number % 32);
     }
-    set(words, words)
+    words
 }
 
-fn set(effective: [u32; 2], permitted: [u32; 2]) -> Result<(), Errno> {
+fn set(effective: [u32; 2], permitted: [u32; 2], inheritable: [u32; 2]) -> Result<(), Errno> {
     let header = Header { version: CAPABILITY_VERSION_3, pid: 0 };
-    let data = [0, 1].map(|word| Data { effective: effective[word], permitted: permitted[word], inheritable: 0 });
+    let data = [0, 1].map(|word| Data {
+        effective: effective[word],
+        permitted: permitted[word],
+        inheritable: inheritable[word],
+    });
     // SAFETY: version 3 takes two data words, both live through the call; the kernel only reads them. The `caps` crate
     // would allocate, which the child of a clone must not do.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const data) }).map(drop)

@@ -25,8 +25,9 @@ const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 /// From ABI 5.
 const IOCTL_DEV: u64 = 1 << 15;
-/// From ABI 6: abstract sockets and signals stay inside.
-const SCOPE_ALL: u64 = 0b11;
+/// From ABI 6: abstract sockets stay inside. Signals are left to the pid namespace: init must reach what a template forked,
+/// which has a domain of its own.
+const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 0b01;
 
 #[repr(C)]
 struct RulesetAttr {
@@ -83,7 +84,7 @@ impl Ruleset {
         let attr = RulesetAttr {
             handled_access_fs: handled,
             handled_access_net: 0,
-            scoped: if abi >= 6 { SCOPE_ALL } else { 0 },
+            scoped: if abi >= 6 { SCOPE_ABSTRACT_UNIX_SOCKET } else { 0 },
         };
         // Older kernels know a shorter structure and refuse a longer one only if its tail is not zero.
         // SAFETY: `attr` lives through the call and the size is its own.

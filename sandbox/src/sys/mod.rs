@@ -8,14 +8,19 @@ mod caps;
 mod exec;
 mod landlock;
 mod process;
+mod template;
 
-pub use caps::{drop_all_capabilities, drop_bounding_set, keep_capabilities, lock_securebits};
+pub use caps::{
+    drop_all_capabilities, drop_bounding_set, keep_capabilities, lock_securebits, make_ambient, make_inheritable,
+};
 pub use exec::ExecImage;
 pub use landlock::{Access, Ruleset, landlock_abi};
 pub use process::{
     Cloned, assert_single_threaded, clone3, close_fds_except, exit, fork, inherited_fd, keep_as, pidfd_kill,
     place_stdio, reset_priority, reset_signals, set_rlimit, set_rlimits, umask,
 };
+
+pub use template::{borrow, clone_quietly, libc_fork, unset_environment, wait_for};
 
 use nix::errno::Errno;
 

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::check;
 
 /// From linux/sched.h; libc's constant is too narrow.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+pub(super) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of a clone this is.
 pub enum Cloned {

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crankcase_sandbox::fork::{COMPILED, FORKED, READY};
+use crankcase_sandbox::fork::{COMPILED, FORKED, Order, OrderFds, READY, rlimits};
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::socket::send_frame;
 use crankcase_sandbox::spec::StageLimits;
@@ -15,18 +15,6 @@ use super::{Gating, OURS, Sandbox, State, at};
 /// The process between a template and its fork counts as well, while it lives.
 const BETWEEN: u64 = 1;
 
-/// What a template needs to fork into a sandbox.
-pub struct Entry {
-    /// The sandbox's end of the go socket, then stdin, stdout, stderr.
-    pub stdio: [OwnedFd; 4],
-    /// mnt, net, ipc, uts, cgroup, pid, user.
-    pub namespaces: Vec<OwnedFd>,
-    /// Files that move a process into its cgroup (v1), or the cgroup's directory (v2).
-    pub cgroup: Vec<OwnedFd>,
-    /// Whether `cgroup` is a directory.
-    pub clone_into: bool,
-}
-
 impl Sandbox {
     /// Readies it for a template's fork.
     pub fn open_to_fork(
@@ -35,11 +23,11 @@ impl Sandbox {
         shared: &Shared,
         poll: &Poll,
         key: u32,
-    ) -> Result<Entry, SandboxError> {
-        let namespaces = std::mem::take(&mut self.namespaces);
-        if self.state != State::Idle || self.stages > 0 || namespaces.is_empty() {
+    ) -> Result<(Order, OrderFds), SandboxError> {
+        let namespaces = <[OwnedFd; 7]>::try_from(std::mem::take(&mut self.namespaces));
+        let (State::Idle, 0, Ok(namespaces)) = (self.state, self.stages, namespaces) else {
             return Err(SandboxError { step: Step::State, errno: 0 });
-        }
+        };
         let leaf = &self.made.leaf;
         leaf.limit(&limits, OURS + BETWEEN).map_err(at(Step::Cgroup))?;
         let mut cgroup = leaf.entrances().map_err(at(Step::Cgroup))?;
@@ -55,12 +43,18 @@ impl Sandbox {
         let stdio = self.connect(limits, true, shared, poll, key)?;
         self.stages += 1;
         self.state = State::Gating(Gating { ready: false, known: false });
-        Ok(Entry { stdio, namespaces, cgroup, clone_into })
+        let order = Order {
+            landlock_abi: shared.landlock_abi,
+            clone_into,
+            rlimits: rlimits(&limits, 0),
+            seal: shared.filters.seal.clone(),
+        };
+        Ok((order, OrderFds { stdio, namespaces, cgroup }))
     }
 
-    /// Ends a fork that never came.
-    pub fn fork_failed(&mut self, errno: i32) {
-        self.fail(SandboxError { step: Step::Template, errno });
+    /// Ends it for an error of its template's or of ours.
+    pub fn fork_failed(&mut self, error: SandboxError) {
+        self.fail(error);
     }
 
     /// A message of the gate: it stands, it compiled, or a fork's pid.
@@ -71,7 +65,7 @@ impl Sandbox {
                 let pid = u32::from_le_bytes([pid[0], pid[1], pid[2], pid[3]]);
                 let told = send_frame(&self.made.control, &Request::Adopt { pid }.encode(), &[]);
                 if let Err(errno) = told {
-                    self.fork_failed(errno as i32);
+                    self.fail(at(Step::Protocol)(errno));
                 }
             }
             (State::Running, [COMPILED, exit_code, text @ ..]) => {

@@ -1,17 +1,29 @@
-//! What the spawner asks of a template, and what both sides of a gate agree on.
+//! Gates and templates: what both sides of a gate's descriptor agree on, and a template's fork into a sandbox.
+//!
+//! A *gate* stops an interpreter that is started ahead of need before it looks at a program. A *template* is an interpreter
+//! in its gate that never gets a program: it forks, and each fork enters a fresh sandbox before it goes on.
+
+mod enter;
+mod order;
+
+pub use enter::{fork, hide_preload};
+pub use order::{Order, OrderFds};
 
 use nix::errno::Errno;
 use nix::libc;
 
 use crate::spec::StageLimits;
 
-/// The descriptor on which a gate and the spawner talk.
-pub const GATE_FD: i32 = 3;
+/// The descriptor on which a gate and the spawner talk: out of the way of those that an interpreter opens, so that these
+/// have the numbers of a plain start.
+pub const GATE_FD: i32 = 63;
+/// The descriptor on which a template finds its orders.
+pub const ORDERS_FD: i32 = 62;
 /// The gate stands: no user file has been looked at yet.
 pub const READY: u8 = b'R';
 /// The gate may close its descriptor and let the interpreter open the program.
 pub const GO: u8 = b'G';
-/// To a template's gate: fork. The order itself is the next message.
+/// To a template's gate: fork. The order itself waits at [`ORDERS_FD`].
 pub const FORK: u8 = b'F';
 /// From a fork, followed by its pid in the sandbox, four bytes, little-endian.
 pub const FORKED: u8 = b'P';

@@ -1,6 +1,6 @@
-//! The fixed-size records that a sandbox's init sends to the spawner.
+//! The fixed-size records that a sandbox's init, and a template's fork that fails, send to the spawner.
 
-use crankcase_sandbox::outcome::{SandboxError, Step};
+use crate::outcome::{SandboxError, Step};
 
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub const REPORT_BYTES: usize = 8;
 
 impl Report {
     /// The record.
+    #[must_use]
     pub const fn encode(self) -> [u8; REPORT_BYTES] {
         match self {
             Self::NeedsMap => [1, 0, 0, 0, 0, 0, 0, 0],
@@ -46,6 +47,7 @@ impl Report {
     }
 
     /// Reads a record; `None` for anything that [`Report::encode`] does not make.
+    #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; REPORT_BYTES] = bytes.try_into().ok()?;
         Some(match bytes[0] {

@@ -1,0 +1,130 @@
+//! The fork of a template into a sandbox, from within the interpreter.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//! template ──clone──▶ between ──fork──▶ the payload
+//! ```
+//!
+//! The template takes the order and joins the sandbox's pid namespace for its children. The process
+//! *between* enters everything else, drops all power, installs the sandbox's filters and forks once more, by libc, so that
+//! the interpreter's handlers run; then it ends, and the payload becomes a child of the sandbox's init. The template waits
+//! for it and serves the next order.
+//!
+//! **Invariant.** The interpreter is single-threaded when it forks: its gate stands where no program has run yet.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl;
+use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::{chdir, close, getpid, getppid, setsid, write};
+
+use super::{FORKED, GATE_FD, ORDERS_FD, Order, OrderFds, install_filter};
+use crate::confine::{At as _, drop_privileges, landlock};
+use crate::outcome::{SandboxError, Step};
+use crate::report::Report;
+use crate::sys;
+
+/// Set in a payload, whose forks are its own affair.
+static IN_SANDBOX: AtomicBool = AtomicBool::new(false);
+
+/// The kinds of the order's namespaces, in its order, but for the last two: pid and user.
+const KINDS: [CloneFlags; 5] = [
+    CloneFlags::CLONE_NEWNS,
+    CloneFlags::CLONE_NEWNET,
+    CloneFlags::CLONE_NEWIPC,
+    CloneFlags::CLONE_NEWUTS,
+    CloneFlags::CLONE_NEWCGROUP,
+];
+const PID: usize = 5;
+const USER: usize = 6;
+
+/// Takes the preload out of the environment: programs shall not find it there. Runs before the interpreter's `main`.
+pub extern "C" fn hide_preload() {
+    sys::unset_environment(c"LD_PRELOAD");
+}
+
+/// In the template: the pid of the process between, which has ended. In the payload: 0. Where no order waits: as libc's.
+pub fn fork() -> i32 {
+    if IN_SANDBOX.load(Ordering::Relaxed) {
+        return sys::libc_fork();
+    }
+    let Ok((order, fds)) = Order::receive(sys::borrow(ORDERS_FD)) else { return sys::libc_fork() };
+    let cgroup = fds.cgroup.first().filter(|_| order.clone_into).map(|fd| fd.as_fd());
+    let cloned = setns(&fds.namespaces[PID], CloneFlags::CLONE_NEWPID).and_then(|()| sys::clone_quietly(cgroup));
+    match cloned {
+        Ok(0) => between(&order, fds),
+        Ok(pid) => {
+            sys::wait_for(pid);
+            pid
+        }
+        Err(errno) => {
+            tell(fds.stdio[0].as_fd(), SandboxError { step: Step::Fork, errno: errno as i32 });
+            errno.set();
+            -1
+        }
+    }
+}
+
+fn tell(go: BorrowedFd<'_>, error: SandboxError) {
+    let _ = send(go.as_raw_fd(), &Report::Failed(error).encode(), MsgFlags::MSG_NOSIGNAL);
+}
+
+fn between(order: &Order, fds: OrderFds) -> i32 {
+    if let Err(error) = enter(order, &fds) {
+        tell(fds.stdio[0].as_fd(), error);
+        sys::exit(1);
+    }
+    drop(fds);
+    match sys::libc_fork() {
+        0 => match introduce() {
+            Ok(()) => 0,
+            Err(_) => sys::exit(1),
+        },
+        pid => sys::exit(i32::from(pid < 0)),
+    }
+}
+
+/// One ordered list, as init's: see `init::confine`. Everything that init has done for the sandbox as a whole is there.
+fn enter(order: &Order, fds: &OrderFds) -> Result<(), SandboxError> {
+    if !order.clone_into {
+        fds.cgroup.iter().try_for_each(|fd| write(fd, b"0").map(drop)).at(Step::Attach)?;
+    }
+    for (namespace, kind) in fds.namespaces.iter().zip(KINDS) {
+        setns(namespace, kind).at(Step::Namespaces)?;
+    }
+    chdir(c"/box").at(Step::Chdir)?;
+    let [go, stdio @ ..] = &fds.stdio;
+    for (number, fd) in (0..).zip(stdio) {
+        sys::place_stdio(fd.as_fd(), number).at(Step::Stdio)?;
+    }
+    // The template's own sockets go with that.
+    sys::keep_as(go.as_fd(), GATE_FD).at(Step::Stdio)?;
+    close(ORDERS_FD).at(Step::CloseFds)?;
+    // Last of the namespaces: from here on there is no power outside of it.
+    setns(&fds.namespaces[USER], CloneFlags::CLONE_NEWUSER).at(Step::UserNamespace)?;
+    drop_privileges()?;
+    if order.landlock_abi > 0 {
+        landlock(order.landlock_abi).at(Step::Landlock)?;
+    }
+    sys::set_rlimits(&order.rlimits).at(Step::Rlimit)?;
+    // As after an execve: programs may look at their own /proc.
+    prctl::set_dumpable(true).at(Step::Capabilities)?;
+    install_filter(&order.seal).at(Step::Seccomp)
+}
+
+/// In the payload: tells the spawner who it is.
+fn introduce() -> Result<(), Errno> {
+    IN_SANDBOX.store(true, Ordering::Relaxed);
+    setsid()?;
+    // Until the process between has ended init is not its parent, and could not wait for it.
+    while getppid().as_raw() != 1 {
+        std::thread::yield_now();
+    }
+    let mut message = [FORKED, 0, 0, 0, 0];
+    message[1..].copy_from_slice(&getpid().as_raw().to_le_bytes());
+    send(GATE_FD, &message, MsgFlags::MSG_NOSIGNAL).map(drop)
+}
