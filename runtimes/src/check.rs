@@ -8,9 +8,9 @@ use crankcase_sandbox::spec::is_safe_name;
 
 use crate::error::ManifestError;
 use crate::hello::Hello;
-use crate::manifest::{RawManifest, RawSource, RawStage, RawToolchain, Scan};
+use crate::manifest::{RawDirect, RawKeep, RawManifest, RawSource, RawStage, RawToolchain, Scan};
 use crate::paths;
-use crate::runtime::{Runtime, Source, Stage, Toolchain};
+use crate::runtime::{Direct, Keep, Runtime, Source, Stage, Toolchain};
 use crate::template::{RESERVED, Template};
 
 /// Reads one manifest and looks its tools up.
@@ -192,9 +192,48 @@ impl Check<'_> {
             }
             files.push((file.name, file.content));
         }
+        let keep = raw.keep.map(|keep| self.keep(&format!("{key}.keep"), keep, compile.is_some()));
+        let direct = raw.direct.and_then(|direct| self.direct(&format!("{key}.direct"), &direct, &raw.tools, &tools));
         let version_prefix = raw.version.prefix;
         let artefact = raw.artefact;
-        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, files }, missing)
+        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, keep, direct, files }, missing)
+    }
+
+    fn keep(&mut self, key: &str, raw: RawKeep, compiles: bool) -> Keep {
+        if !compiles {
+            self.error(key, "nothing makes it: there is no compile stage");
+        }
+        if raw.files.is_empty() {
+            self.error(format!("{key}.files"), "at least one is needed");
+        }
+        for (index, name) in raw.files.iter().enumerate() {
+            if !is_safe_name(name) || raw.files[..index].contains(name) {
+                self.error(format!("{key}.files"), format!("{name:?} is no name of its own below the work directory"));
+            }
+        }
+        if raw.unless.iter().any(String::is_empty) {
+            self.error(format!("{key}.unless"), "the empty word stands in every source");
+        }
+        Keep { files: raw.files, unless: raw.unless, single_file: raw.single_file }
+    }
+
+    fn direct(
+        &mut self,
+        key: &str,
+        raw: &RawDirect,
+        named: &BTreeMap<String, Vec<String>>,
+        found: &[(String, PathBuf)],
+    ) -> Option<Direct> {
+        let mut path = |leaf: &str, name: &str| {
+            if !named.contains_key(name) {
+                self.error(format!("{key}.{leaf}"), format!("there is no tool {name:?}"));
+            }
+            let (_, path) = found.iter().find(|(tool, _)| tool == name)?;
+            Some(path.to_string_lossy().into_owned())
+        };
+        let (shell, remove) = (path("shell", &raw.shell), path("remove", &raw.remove));
+        let (assembler, linker) = (path("assembler", &raw.assembler), path("linker", &raw.linker));
+        Some(Direct { shell: shell?, remove: remove?, assembler: assembler?, linker: linker?, steps: OnceLock::new() })
     }
 
     fn stage(&mut self, key: &str, raw: RawStage, tools: &[&str]) -> Stage {

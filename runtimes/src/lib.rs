@@ -13,8 +13,10 @@
 
 mod builtin;
 mod check;
+mod direct;
 mod error;
 mod hello;
+mod identity;
 mod limits;
 mod manifest;
 mod paths;
@@ -28,6 +30,6 @@ mod version;
 pub use error::{ManifestError, PlanError};
 pub use hello::Hello;
 pub use limits::{ManifestLimits, StageOverrides};
-pub use plan::{Plan, Request};
+pub use plan::{Kept, Plan, Request};
 pub use registry::Registry;
 pub use runtime::Runtime;

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use crankcase_sandbox::spec::{COMMAND_BYTES_MAX, FILES_MAX, SourceFile, StageCommand, is_safe_name};
 
+use crate::direct::OBJECT;
 use crate::error::PlanError;
 use crate::manifest::Scan;
-use crate::runtime::{Runtime, Stage, Toolchain};
+use crate::runtime::{Keep, Runtime, Stage, Toolchain};
 use crate::scan;
 use crate::template::Values;
+use crate::version;
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,16 @@ pub struct Plan {
     /// The file or directory below the work directory that the compile stage makes and the run stage
     /// starts; none for interpreted languages.
     pub artefact: Option<String>,
+    /// What may be kept of the compile stage's work and brought along instead of it; none when compiling again could
+    /// make something else, or makes files whose names are not known beforehand.
+    pub kept: Option<Kept>,
+}
+
+/// The compile stage's work: with these in the work directory beside the sources, the run stage needs no compiler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Regular files below the work directory, by name.
+    pub files: Vec<String>,
 }
 
 /// What every stage's environment starts from.
@@ -68,10 +80,42 @@ pub(crate) fn make(runtime: &Runtime, request: &Request<'_>) -> Result<Plan, Pla
     let compile = chain
         .compile
         .as_ref()
-        .map(|stage| command(runtime, stage, &values, request.compile_memory_bytes, &[]))
+        .map(|stage| compile(runtime, chain, stage, &values, request.compile_memory_bytes))
         .transpose()?;
     let run = command(runtime, &chain.run, &values, request.run_memory_bytes, request.args)?;
-    Ok(Plan { files: files(chain, &names.source, request)?, compile, run, artefact: chain.artefact.clone() })
+    let files = files(chain, &names.source, request)?;
+    let kept =
+        chain.keep.as_ref().filter(|keep| keep.applies(&files, request)).map(|keep| Kept { files: keep.files.clone() });
+    Ok(Plan { files, compile, run, artefact: chain.artefact.clone(), kept })
+}
+
+/// The compile command, without the compiler's driver where its steps are known and one file is all there is.
+fn compile(
+    runtime: &Runtime,
+    chain: &Toolchain,
+    stage: &Stage,
+    values: &Values<'_>,
+    memory_bytes: u64,
+) -> Result<StageCommand, PlanError> {
+    let driver = command(runtime, stage, values, memory_bytes, &[])?;
+    let Some((direct, steps)) = chain.direct.as_ref().and_then(|direct| Some((direct, direct.steps.get()?))) else {
+        return Ok(driver);
+    };
+    if values.sources.len() != 1 || values.source != version::main_file(runtime) {
+        return Ok(driver);
+    }
+    let object = [OBJECT.to_owned()];
+    let link = command(runtime, stage, &Values { sources: &object, ..values.clone() }, memory_bytes, &[])?;
+    let script = steps.script(direct, &driver.argv, &link.argv);
+    Ok(StageCommand { argv: vec![direct.shell.clone(), "-c".to_owned(), script], env: driver.env })
+}
+
+impl Keep {
+    fn applies(&self, files: &[SourceFile], request: &Request<'_>) -> bool {
+        let holds = |file: &SourceFile, word: &str| memchr::memmem::find(&file.content, word.as_bytes()).is_some();
+        (!self.single_file || request.files.is_empty())
+            && !files.iter().any(|file| self.unless.iter().any(|word| holds(file, word)))
+    }
 }
 
 /// What the main file's text decides.

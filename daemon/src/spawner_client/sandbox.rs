@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use crankcase_sandbox::outcome::{KillReason, SandboxError, StageOutcome, Step};
@@ -106,7 +107,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`SandboxError`] when the sandbox failed.
-    pub async fn read(&mut self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, SandboxError> {
+    pub async fn read(&mut self, name: &str, bytes_max: u64) -> Result<Option<SourceFile>, SandboxError> {
         self.send(&Request::Read { id: self.handle.id, name: name.to_owned() }).await?;
         let (Event::File { .. }, mut fds) = self.next().await? else {
             return Err(SandboxError { step: Step::Protocol, errno: 0 });
@@ -114,7 +115,8 @@ impl Sandbox {
         let Some(fd) = fds.pop() else { return Ok(None) };
         // On a thread of its own: nobody has promised that reading it never waits.
         let copied = tokio::task::spawn_blocking(move || regular(fd.into(), bytes_max)).await;
-        Ok(copied.ok().flatten())
+        let file = copied.ok().flatten();
+        Ok(file.map(|(content, executable)| SourceFile { name: name.to_owned(), content, executable }))
     }
 
     /// Forks a payload and holds it one step before `execve`.
@@ -262,15 +264,15 @@ impl Drop for Template {
     }
 }
 
-/// All of a regular file, if it is one and is not larger.
-fn regular(file: std::fs::File, bytes_max: u64) -> Option<Vec<u8>> {
+/// All of a regular file, if it is one and is not larger, and whether its owner may execute it.
+fn regular(file: std::fs::File, bytes_max: u64) -> Option<(Vec<u8>, bool)> {
     let metadata = file.metadata().ok()?;
     if !metadata.is_file() || metadata.len() > bytes_max {
         return None;
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
     file.take(metadata.len()).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 == metadata.len()).then_some(bytes)
+    (bytes.len() as u64 == metadata.len()).then_some((bytes, metadata.mode() & 0o100 != 0))
 }
 
 /// Bytes in an anonymous file, read from its start by whoever gets the descriptor.

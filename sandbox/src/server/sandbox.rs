@@ -260,9 +260,11 @@ impl Sandbox {
         };
         let held = if gate { self.forgive_start(&limits)? } else { 0 };
         let base = self.leaf().usage().map_err(at(Step::Cgroup))?;
+        // Taken before: on a busy machine the program may be further than we are once it was let go.
+        let now = Instant::now();
         self.say_go(if gate { GO } else { b'g' })?;
         if let Some(stage) = self.stage.as_mut() {
-            stage.start(Instant::now(), base, held);
+            stage.start(now, base, held);
         }
         self.state = State::Running;
         Ok(())
