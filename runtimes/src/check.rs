@@ -192,23 +192,27 @@ impl Check<'_> {
             }
             files.push((file.name, file.content));
         }
-        let keep = raw.keep.map(|keep| self.keep(&format!("{key}.keep"), keep, compile.is_some()));
+        let keep = raw.keep.map(|keep| self.keep(&format!("{key}.keep"), keep, raw.artefact.as_deref()));
         let direct = raw.direct.and_then(|direct| self.direct(&format!("{key}.direct"), &direct, &raw.tools, &tools));
         let version_prefix = raw.version.prefix;
         let artefact = raw.artefact;
         (Toolchain { tools, version_command, version_prefix, compile, run, artefact, keep, direct, files }, missing)
     }
 
-    fn keep(&mut self, key: &str, raw: RawKeep, compiles: bool) -> Keep {
-        if !compiles {
-            self.error(key, "nothing makes it: there is no compile stage");
-        }
+    fn keep(&mut self, key: &str, raw: RawKeep, artefact: Option<&str>) -> Keep {
         if raw.files.is_empty() {
             self.error(format!("{key}.files"), "at least one is needed");
         }
         for (index, name) in raw.files.iter().enumerate() {
             if !is_safe_name(name) || raw.files[..index].contains(name) {
                 self.error(format!("{key}.files"), format!("{name:?} is no name of its own below the work directory"));
+            }
+            // No source can have such a name.
+            let part = artefact.is_some_and(|whole| {
+                name.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+            if !part {
+                self.error(format!("{key}.files"), format!("{name:?} is neither the artefact nor below it"));
             }
         }
         if raw.unless.iter().any(String::is_empty) {
