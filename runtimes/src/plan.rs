@@ -50,6 +50,8 @@ pub struct Plan {
 pub struct Kept {
     /// Regular files below the work directory, by name.
     pub files: Vec<String>,
+    /// What makes them, as the manifest has it, whether or not a driver's steps are known yet.
+    pub command: StageCommand,
 }
 
 /// What every stage's environment starts from.
@@ -77,37 +79,36 @@ pub(crate) fn make(runtime: &Runtime, request: &Request<'_>) -> Result<Plan, Pla
         heap_mb: 0,
         tools: &chain.tools,
     };
-    let compile = chain
-        .compile
-        .as_ref()
-        .map(|stage| compile(runtime, chain, stage, &values, request.compile_memory_bytes))
-        .transpose()?;
+    let compile = |stage| compile(runtime, chain, stage, &values, request.compile_memory_bytes);
+    let (compile, as_written) = chain.compile.as_ref().map(compile).transpose()?.unzip();
     let run = command(runtime, &chain.run, &values, request.run_memory_bytes, request.args)?;
     let files = files(chain, &names.source, request)?;
-    let kept =
-        chain.keep.as_ref().filter(|keep| keep.applies(&files, request)).map(|keep| Kept { files: keep.files.clone() });
+    let keep = chain.keep.as_ref().filter(|keep| keep.applies(&files, request));
+    let kept = keep.zip(as_written).map(|(keep, command)| Kept { files: keep.files.clone(), command });
     Ok(Plan { files, compile, run, artefact: chain.artefact.clone(), kept })
 }
 
-/// The compile command, without the compiler's driver where its steps are known and one file is all there is.
+/// The compile command, without the compiler's driver where its steps are known and one file is all there is; then the
+/// command as the manifest has it.
 fn compile(
     runtime: &Runtime,
     chain: &Toolchain,
     stage: &Stage,
     values: &Values<'_>,
     memory_bytes: u64,
-) -> Result<StageCommand, PlanError> {
+) -> Result<(StageCommand, StageCommand), PlanError> {
     let driver = command(runtime, stage, values, memory_bytes, &[])?;
     let Some((direct, steps)) = chain.direct.as_ref().and_then(|direct| Some((direct, direct.steps.get()?))) else {
-        return Ok(driver);
+        return Ok((driver.clone(), driver));
     };
     if values.sources.len() != 1 || values.source != version::main_file(runtime) {
-        return Ok(driver);
+        return Ok((driver.clone(), driver));
     }
     let object = [OBJECT.to_owned()];
     let link = command(runtime, stage, &Values { sources: &object, ..values.clone() }, memory_bytes, &[])?;
     let script = steps.script(direct, &driver.argv, &link.argv);
-    Ok(StageCommand { argv: vec![direct.shell.clone(), "-c".to_owned(), script], env: driver.env })
+    let argv = vec![direct.shell.clone(), "-c".to_owned(), script];
+    Ok((StageCommand { argv, env: driver.env.clone() }, driver))
 }
 
 impl Keep {

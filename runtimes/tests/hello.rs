@@ -265,6 +265,8 @@ fn a_compiler_without_its_driver_says_what_the_driver_says() {
             continue;
         }
         assert!(argv(&without)[2].contains("/cc1"), "{:?}", argv(&without));
+        // A program that was kept before the steps were known is found afterwards.
+        assert_eq!(with.kept, without.kept);
         let (with, without) = (run(&with, ""), run(&without, ""));
         assert_eq!(with.status, without.status, "{code}: {}", text(&without.stderr));
         assert_eq!(text(&with.stdout), text(&without.stdout), "{code}");

@@ -89,7 +89,7 @@ impl Building<'_> {
     /// Where the artefact is to be found and kept, if it may be.
     fn place(&self) -> Option<Place<'_>> {
         let (plan, limits) = (&self.program.plan, &self.program.limits);
-        let (command, kept) = (plan.compile.as_ref()?, plan.kept.as_ref()?);
+        let kept = plan.kept.as_ref()?;
         let toolchain = self.toolchain()?;
         let party = RoomKey::new(&self.head.room, &self.head.user, self.address);
         let key = self.inner.parts.artefacts.key(&Inputs {
@@ -97,7 +97,7 @@ impl Building<'_> {
             user: &self.head.user,
             language: &self.program.runtime,
             toolchain: &toolchain,
-            command,
+            command: &kept.command,
             files: &plan.files,
             artefacts: &kept.files,
             limits: &limits.compile,
