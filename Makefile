@@ -1,5 +1,5 @@
 # Development and installation by hand. Everything works from a fresh clone on Debian 12 with a Rust toolchain.
-.PHONY: build run test bench bench-history bench-sockets
+.PHONY: build run test bench bench-history bench-sockets deb
 
 CARGO ?= cargo
 
@@ -41,3 +41,7 @@ bench-sockets:
 	tests/setup
 	$(CARGO) build --release --workspace --locked
 	target/release/bench-sockets
+
+# The Debian package, in dist/.
+deb: build
+	systemd/build-deb

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Runtimes(command) => cli::runtimes::run(command),
         Command::Run(options) => cli::run::run(options),
         Command::Spawner(options) => cli::spawner::run(options),
+        Command::Generate(options) => cli::generate::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("crankcase: {error:#}");

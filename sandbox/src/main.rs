@@ -11,6 +11,7 @@
 //! It is tied to us three ways: we hold its pidfd, it gets a signal when we die, and its control socket ends with us.
 mod cgroup;
 mod init;
+mod notify;
 mod options;
 mod root;
 mod seccomp;
@@ -52,10 +53,19 @@ fn serve(options: &Options) -> Result<(), String> {
     let proc = open("/proc", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(|errno| format!("opening /proc: {errno}"))?;
     raise_open_files();
+    // What is made for the programs' root is theirs to read, whatever the umask of the unit.
+    sys::umask(0o022);
+    let mut notifier = notify::Notifier::from_env().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
     let limits = cgroup::ParentLimits { memory: options.memory_max, cpu_weight: options.cpu_weight };
     let cgroups =
         cgroup::Parent::set_up(options.cgroup_base.as_deref(), options.instance, limits).map_err(|e| e.to_string())?;
-    root::enter(&options.read_only, options.gates.as_deref(), &options.hostname).map_err(|e| e.to_string())?;
+    let root = root::Plan {
+        image: options.root.as_deref(),
+        read_only: &options.read_only,
+        gates: options.gates.as_deref(),
+        hostname: &options.hostname,
+    };
+    root::enter(&root).map_err(|e| e.to_string())?;
     let filters = seccomp::Filters::compile();
     sys::keep_capabilities(&CAPABILITIES).map_err(|errno| format!("keeping capabilities: {errno}"))?;
     let settings = Settings {
@@ -65,7 +75,10 @@ fn serve(options: &Options) -> Result<(), String> {
         hostname: options.hostname.clone(),
     };
     Server::new(settings, filters, sys::landlock_abi(), cgroups, proc, listener, lifeline.as_ref())
-        .and_then(|mut server| server.run())
+        .and_then(|mut server| {
+            notifier.ready();
+            server.run(&mut notifier)
+        })
         .map_err(|errno| format!("serving: {errno}"))
 }
 

@@ -39,7 +39,9 @@ pub struct Options {
     pub instance: u32,
     /// The host name inside.
     pub hostname: String,
-    /// Host paths to show read-only.
+    /// A directory that stands in the host's place.
+    pub root: Option<PathBuf>,
+    /// Paths of the host, or of what stands in its place, to show read-only.
     pub read_only: Vec<PathBuf>,
     /// A directory whose files every sandbox finds below [`crate::root::GATES`].
     pub gates: Option<PathBuf>,
@@ -70,6 +72,7 @@ impl Options {
             cgroup_base: None,
             instance: std::process::id(),
             hostname: "crankcase".to_owned(),
+            root: None,
             read_only: Vec::new(),
             gates: None,
             remove: None,
@@ -87,6 +90,7 @@ impl Options {
                 Long("instance") => options.instance = parser.value()?.parse()?,
                 Long("hostname") => options.hostname = parser.value()?.string()?,
                 Long("gates") => options.gates = Some(parser.value()?.into()),
+                Long("root") => options.root = Some(parser.value()?.into()),
                 Long("remove") => options.remove = Some(parser.value()?.into()),
                 Long("read-only") => options.read_only.push(parser.value()?.into()),
                 _ => return Err(argument.unexpected()),
@@ -112,8 +116,8 @@ impl Options {
         if self.hostname.is_empty() || self.hostname.len() > 64 || !self.hostname.chars().all(plain) {
             return Err("--hostname must be 1 to 64 letters, digits or hyphens".to_owned());
         }
-        match self.read_only.iter().find(|path| !is_plain_absolute(path)) {
-            Some(path) => Err(format!("--read-only {} must be absolute, without `..`", path.display())),
+        match self.read_only.iter().chain(&self.root).find(|path| !is_plain_absolute(path)) {
+            Some(path) => Err(format!("the path {} must be absolute, without `..`, and not /", path.display())),
             None => Ok(()),
         }
     }
@@ -135,6 +139,7 @@ mod tests {
             &["--uid-base", "0"][..],
             &["--read-only", "../etc"],
             &["--read-only", "/"],
+            &["--root", "image"],
             &["--hostname", "a b"],
             &["--sandboxes-max", "0"],
             &["--cpu-weight", "0"],

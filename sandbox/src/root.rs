@@ -4,13 +4,12 @@
 //! has no path to the host's files; a sandbox is cloned from it and pivots on into `/root`.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{chdir, pivot_root};
 use thiserror::Error;
 
@@ -38,30 +37,42 @@ const SYSTEM: [&str; 6] = ["usr", "bin", "sbin", "lib", "lib32", "lib64"];
 const ETC: [&str; 5] =
     ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime"];
 
-/// Device nodes: name, major, minor.
-const DEVICES: [(&str, u64, u64); 5] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
+/// Device nodes, bound from the host: making them would take a capability and a `/dev` of the unit's less strict.
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+
+/// What an image must have so that it can stand in the host's place.
+const OF_AN_IMAGE: [&str; 4] = ["usr", "tmp", "proc", "dev"];
 
 /// Where every sandbox finds the gates of interpreters that are started ahead of need.
 pub const GATES: &str = "opt/crankcase";
 /// Bytes that all gates together may have; they lie in memory.
 const GATES_BYTES_MAX: u64 = 32 << 20;
 
+/// What the root is made of.
+pub struct Plan<'a> {
+    /// A directory of root's that stands in the host's place: nothing of the host itself is to be seen.
+    pub image: Option<&'a Path>,
+    /// Further paths, of the host or of the image, to show at the same place; ones that do not exist are left out.
+    pub read_only: &'a [PathBuf],
+    /// A directory of the host whose files are copied.
+    pub gates: Option<&'a Path>,
+    /// What programs see as the host's name.
+    pub hostname: &'a str,
+}
+
 /// Leaves the host's mounts behind.
-///
-/// `read_only` are further host paths to show at the same place; ones that do not exist are left out. `gates` is a
-/// directory whose files are copied.
 ///
 /// # Errors
 /// [`RootError`], with the path and the kernel's errno.
-pub fn enter(read_only: &[PathBuf], gates: Option<&Path>, hostname: &str) -> Result<(), RootError> {
+pub fn enter(plan: &Plan<'_>) -> Result<(), RootError> {
     let here = Path::new("/");
     unshare(CloneFlags::CLONE_NEWNS).map_err(at("unsharing mounts of", here))?;
     set_propagation(here, MsFlags::MS_PRIVATE)?;
+    // Read while the host's files are still to be seen.
+    let gates = plan.gates.map(read_gates).transpose()?.unwrap_or_default();
+    plan.image.map(enter_image).transpose()?;
     // Any directory will do as a mount point: nobody else sees this mount.
     let base = Path::new("/tmp");
-    // What lies below the place that is about to be covered is read first.
-    let gates = gates.map(read_gates).transpose()?.unwrap_or_default();
     tmpfs(base, "size=4m,mode=755")?;
     let root = base.join("root");
     directory(&root)?;
@@ -73,8 +84,8 @@ pub fn enter(read_only: &[PathBuf], gates: Option<&Path>, hostname: &str) -> Res
         directory(&root.join(name))?;
     }
     devices(&root.join("dev"))?;
-    synthetic_etc(&root.join("etc"), hostname)?;
-    for path in ETC.iter().map(Path::new).chain(read_only.iter().map(PathBuf::as_path)) {
+    synthetic_etc(&root.join("etc"), plan.hostname)?;
+    for path in ETC.iter().map(Path::new).chain(plan.read_only.iter().map(PathBuf::as_path)) {
         if is_plain_absolute(path) && path.exists() && !path.starts_with("/usr") {
             show(&root, path)?;
         }
@@ -133,6 +144,42 @@ fn write_gates(target: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<(), RootEr
     Ok(())
 }
 
+/// Makes an image the root, in this mount namespace alone: from here on every path is one of the image's, links in it
+/// included. The host's `/proc` and devices come along until the spawner leaves them behind with all the rest.
+fn enter_image(image: &Path) -> Result<(), RootError> {
+    let none = None::<&str>;
+    belongs_to_root(image)?;
+    for name in OF_AN_IMAGE {
+        let path = image.join(name);
+        // Of its own: a link would lead to the host.
+        let found = fs::symlink_metadata(&path).map_err(io_at("looking at", &path))?;
+        if !found.is_dir() {
+            return Err(RootError { action: "taking as the image's", path, errno: Errno::ENOTDIR });
+        }
+    }
+    mount(Some(image), image, none, MsFlags::MS_BIND, none).map_err(at("binding", image))?;
+    for name in ["proc", "dev"] {
+        let (host, target) = (Path::new("/").join(name), image.join(name));
+        mount(Some(&host), &target, none, MsFlags::MS_BIND | MsFlags::MS_REC, none).map_err(at("binding", &target))?;
+    }
+    chdir(image).map_err(at("entering", image))?;
+    pivot_root(".", ".").map_err(at("pivoting into", image))?;
+    umount2(".", MntFlags::MNT_DETACH).map_err(at("detaching the host from", image))?;
+    chdir("/").map_err(at("entering", image))
+}
+
+/// Whoever could write to an image, or to a directory above it, could put anything before all programs.
+fn belongs_to_root(image: &Path) -> Result<(), RootError> {
+    for path in image.ancestors() {
+        let found = fs::metadata(path).map_err(io_at("looking at", path))?;
+        if !found.is_dir() || found.uid() != 0 || found.permissions().mode() & 0o022 != 0 {
+            let action = "trusting (a directory that root alone may write to is needed)";
+            return Err(RootError { action, path: path.to_owned(), errno: Errno::EPERM });
+        }
+    }
+    Ok(())
+}
+
 /// A link stays a link (merged /usr), a directory is bound read-only.
 fn system_directory(root: &Path, name: &str) -> Result<(), RootError> {
     let host = Path::new("/").join(name);
@@ -184,11 +231,14 @@ fn devices(dev: &Path) -> Result<(), RootError> {
     let none = None::<&str>;
     mount(Some("tmpfs"), dev, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, Some("size=64k,mode=755"))
         .map_err(at("mounting", dev))?;
-    for (name, major, minor) in DEVICES {
-        let node = dev.join(name);
-        let mode = Mode::from_bits_truncate(0o666);
-        mknod(&node, SFlag::S_IFCHR, mode, makedev(major, minor)).map_err(at("making", &node))?;
-        fs::set_permissions(&node, fs::Permissions::from_mode(0o666)).map_err(io_at("making", &node))?;
+    for name in DEVICES {
+        let (host, node) = (Path::new("/dev").join(name), dev.join(name));
+        if !fs::symlink_metadata(&host).is_ok_and(|found| found.file_type().is_char_device()) {
+            return Err(RootError { action: "taking as a device", path: host, errno: Errno::ENOTTY });
+        }
+        fs::write(&node, "").map_err(io_at("making", &node))?;
+        mount(Some(&host), &node, none, MsFlags::MS_BIND, none).map_err(at("binding", &host))?;
+        remount(&node, MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC)?;
     }
     let links = [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")];
     for (name, target) in links.into_iter().chain([("stderr", "/proc/self/fd/2")]) {
@@ -263,6 +313,16 @@ fn io_at<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_that_others_could_write_is_refused() {
+        // The mode of /tmp lets everybody in.
+        let temp = tempfile::tempdir_in("/tmp").unwrap();
+        let error = belongs_to_root(temp.path()).unwrap_err();
+        assert_eq!((error.errno, error.path.as_path()), (Errno::EPERM, Path::new("/tmp")));
+        assert!(belongs_to_root(Path::new("/usr/bin")).is_ok());
+        assert_eq!(belongs_to_root(Path::new("/usr/none")).unwrap_err().errno, Errno::ENOENT);
+    }
 
     #[test]
     fn only_plain_absolute_paths_are_shown() {

@@ -4,6 +4,7 @@
 
 pub mod check_config;
 pub mod doctor;
+pub mod generate;
 mod local;
 pub mod run;
 pub mod runtimes;
@@ -41,12 +42,16 @@ pub enum Command {
     Run(run::Options),
     /// Run the privileged spawner on its own, for a daemon that is told its socket.
     Spawner(spawner::Options),
+    /// Write man pages and shell completions.
+    #[command(hide = true)]
+    Generate(generate::Options),
 }
 
 /// `--config`, as most commands have it.
 #[derive(Debug, Args)]
 pub struct ConfigOption {
-    /// The configuration; without it the one that CRANKCASE_CONFIG names, else the defaults.
+    /// The configuration; without it the one that CRANKCASE_CONFIG names, else /etc/crankcase/crankcase.toml, else the
+    /// defaults.
     #[arg(long = "config", id = "config", value_name = "FILE")]
     file: Option<PathBuf>,
 }

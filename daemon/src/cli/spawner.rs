@@ -27,7 +27,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let account = Account::find(config.server.user.as_deref())?;
     let socket = config.sandbox.spawner_socket.take();
     // Without the daemon's setting this process answers for the host itself.
-    if let Some(refusal) = doctor::refusal(&doctor::required(&config)) {
+    if let Some(refusal) = doctor::refusal(&doctor::for_sandboxes(&config)) {
         anyhow::bail!("{refusal}");
     }
     let mut command = Command::new(spawner_binary()?);

@@ -12,7 +12,12 @@ pub struct Environment {
     variables: BTreeMap<String, String>,
     /// Whether the process is root, which decides where data goes by default.
     pub root: bool,
+    /// The file that a package put there.
+    installed_config: Option<PathBuf>,
 }
+
+/// Where the package puts the configuration.
+const INSTALLED_CONFIG: &str = "/etc/crankcase/crankcase.toml";
 
 impl Environment {
     /// What the process has.
@@ -22,14 +27,15 @@ impl Environment {
         let variables = names
             .filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?.to_string_lossy().into_owned())))
             .collect();
-        Self { variables, root: nix::unistd::geteuid().is_root() }
+        let installed_config = Some(PathBuf::from(INSTALLED_CONFIG)).filter(|path| path.exists());
+        Self { variables, root: nix::unistd::geteuid().is_root(), installed_config }
     }
 
     /// These variables alone, of a process that is not root.
     #[must_use]
     pub fn of(variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { variables, root: false }
+        Self { variables, root: false, installed_config: None }
     }
 
     /// The value of a variable, unless empty.
@@ -38,9 +44,9 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The file that `CRANKCASE_CONFIG` names.
+    /// The file that `CRANKCASE_CONFIG` names, else the host's where there is one.
     #[must_use]
     pub fn config_file(&self) -> Option<PathBuf> {
-        self.get("CRANKCASE_CONFIG").map(PathBuf::from)
+        self.get("CRANKCASE_CONFIG").map(PathBuf::from).or_else(|| self.installed_config.clone())
     }
 }

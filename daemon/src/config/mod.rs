@@ -63,8 +63,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file that is given, else the one that `CRANKCASE_CONFIG` names, else the defaults, and lays the
-    /// environment over it.
+    /// Reads the file that is given, else the one that `CRANKCASE_CONFIG` names, else the installed one, else takes the
+    /// defaults, and lays the environment over it.
     ///
     /// # Errors
     /// Everything that is wrong, at once.

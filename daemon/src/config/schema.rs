@@ -284,6 +284,8 @@ pub const KEYS: &[Key] = &[
 
     Key::is("sandbox.spawner-socket", "\"auto\"", Or("auto", &AbsolutePath),
         "The socket of a spawner that runs as a service of its own. auto: the daemon starts its own, which takes root."),
+    Key::is("sandbox.root", "\"host\"", Or("host", &AbsolutePath),
+        "Whose toolchains programs see: the host's, or those of an image, a directory that root alone can write to, as crankcase runtimes import and build make it. With an image nothing of the host is visible, and read-only-paths are the image's."),
     Key::is("sandbox.cgroup-parent", "\"auto\"", Or("auto", &AbsolutePath),
         "The cgroup, from the root of its hierarchy, below which those of the sandboxes are made. auto: the spawner's own, else /crankcase."),
     Key::is("sandbox.uid-base", "1879048192", Integer(65_536, 2_147_400_000),

@@ -152,6 +152,8 @@ pub struct Runtimes {
 pub struct Sandbox {
     /// The socket of a spawner that runs as its own service; none: the daemon starts one.
     pub spawner_socket: Option<PathBuf>,
+    /// The directory that stands in the host's place in sandboxes; none: the host itself.
+    pub root: Option<PathBuf>,
     /// The cgroup below which sandboxes get theirs, from its hierarchy's root; none: the spawner's own.
     pub cgroup_parent: Option<PathBuf>,
     /// The first host uid and gid of sandboxes.
@@ -357,6 +359,7 @@ impl Sandbox {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
             spawner_socket: reader.get("sandbox.spawner-socket"),
+            root: reader.get("sandbox.root"),
             cgroup_parent: reader.get("sandbox.cgroup-parent"),
             uid_base: reader.get("sandbox.uid-base"),
             max_sandboxes: reader.get("sandbox.max-sandboxes"),

@@ -23,7 +23,8 @@ fn layer(format: LogFormat) -> Boxed {
         LogFormat::Auto | LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
         LogFormat::Text => fmt::layer().with_target(false).with_writer(std::io::stderr).boxed(),
         LogFormat::Journald => match tracing_journald::layer() {
-            Ok(journald) => journald.boxed(),
+            // An event's own fields: journalctl CRANKCASE_CORRELATION_ID=...
+            Ok(journald) => journald.with_field_prefix(Some("CRANKCASE".to_owned())).boxed(),
             Err(_) => layer(LogFormat::Json),
         },
     }

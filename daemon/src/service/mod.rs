@@ -5,6 +5,7 @@
 
 pub mod logging;
 pub mod spawner;
+pub mod watchdog;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -48,6 +49,9 @@ pub enum ServiceError {
     /// Isolation is missing or the spawner is not there.
     #[error("the spawner cannot be reached: {0}")]
     Spawner(crankcase_sandbox::outcome::SandboxError),
+    /// Sandboxes cannot be made, or do not work.
+    #[error(transparent)]
+    Probe(#[from] watchdog::ProbeError),
     /// The database.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -86,6 +90,7 @@ impl Service {
 
         let spawner = SpawnerClient::start(self.spawner_socket, CancellationToken::new());
         let welcome = spawner.ready(SPAWNER_WAIT).await.map_err(ServiceError::Spawner)?;
+        watchdog::at_start(&spawner).await?;
         let history = open_history(&config)?;
         let locks = match &config.redis {
             None => RoomLocks::in_memory(),
@@ -138,6 +143,7 @@ impl Service {
         });
         let saver = tokio::spawn(Arc::clone(&rooms.registry).maintain(stop.clone()));
         tokio::spawn(prune(history.clone(), stop.clone()));
+        tokio::spawn(watchdog::watch(spawner.clone(), stop.clone()));
         tokio::spawn(gauges(
             metrics,
             spawner,

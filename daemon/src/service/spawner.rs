@@ -19,6 +19,9 @@ pub fn arguments(config: &Config, registry: &Registry) -> Vec<String> {
     add("cpu-weight", sandbox.cpu_weight.to_string());
     add("hostname", sandbox.hostname.clone());
     add("instance", std::process::id().to_string());
+    if let Some(root) = &sandbox.root {
+        add("root", root.display().to_string());
+    }
     if let Some(parent) = &sandbox.cgroup_parent {
         add("cgroup-base", parent.display().to_string());
     }

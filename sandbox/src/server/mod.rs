@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
 
 use crate::cgroup;
+use crate::notify::Notifier;
 use crate::seccomp::Filters;
 use client::Client;
 use epoll::{Poll, Token};
@@ -105,9 +106,10 @@ impl Server {
     ///
     /// # Errors
     /// The kernel's errno, from `epoll` alone.
-    pub fn run(&mut self) -> Result<(), Errno> {
+    pub fn run(&mut self, notifier: &mut Notifier) -> Result<(), Errno> {
         loop {
-            for token in self.poll.wait(self.timeout())? {
+            let due = [self.timeout(), notifier.alive()].into_iter().flatten().min();
+            for token in self.poll.wait(due)? {
                 match token {
                     Token::Lifeline | Token::Signal => return self.end(),
                     Token::Listener => self.accept(),

@@ -30,10 +30,7 @@ const V2_NEEDED: [&str; 3] = ["memory", "pids", "cpu"];
 pub fn checks(host: &Host, config: &Config) -> Vec<Check> {
     let facts = if is_cgroup2_unified_mode() { v2(host, config) } else { v1(config) };
     let mut checks = vec![controllers(&facts)];
-    // A spawner of its own has its own place, and looks after it.
-    if config.sandbox.spawner_socket.is_none() {
-        checks.extend(children(&facts));
-    }
+    checks.extend(children(&facts));
     checks.push(swap(host, &facts));
     checks
 }

@@ -52,13 +52,23 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// What must be so before anything may run.
 pub fn required(config: &Config) -> Vec<Check> {
+    let mut checks = for_sandboxes(config);
+    checks.push(place::data_dir(config));
+    checks
+}
+
+/// What sandboxes take. A spawner that is a service of its own answers for its place itself, which may be another than
+/// ours: under systemd the daemon has a user namespace and a cgroup of its own.
+pub fn for_sandboxes(config: &Config) -> Vec<Check> {
     let host = Host::this();
-    let mut checks = vec![kernel::version(&host), place::container(&host)];
+    let mut checks = vec![kernel::version(&host)];
     checks.extend(namespaces::checks(&host));
     checks.push(security::seccomp(&host));
     checks.push(security::privilege(&host, config));
-    checks.extend(cgroup::checks(&host, config));
-    checks.push(place::data_dir(config));
+    if config.sandbox.spawner_socket.is_none() {
+        checks.push(place::container(&host));
+        checks.extend(cgroup::checks(&host, config));
+    }
     checks
 }
 
@@ -122,10 +132,16 @@ mod tests {
 
     #[test]
     fn this_host_is_looked_at_without_a_panic() {
-        let config = Config::parse("", &crankcase::config::Environment::default()).unwrap();
-        let names: Vec<String> = required(&config).into_iter().map(|check| check.name).collect();
+        let names = |text: &str| -> Vec<String> {
+            let config = Config::parse(text, &crankcase::config::Environment::default()).unwrap();
+            required(&config).into_iter().map(|check| check.name).collect()
+        };
+        let own = names("");
         for name in ["kernel", "container", "seccomp", "privilege", "data directory"] {
-            assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
+            assert!(own.iter().any(|found| found == name), "{name} in {own:?}");
         }
+        let apart = names("sandbox.spawner-socket = \"/run/crankcase/spawner.sock\"");
+        assert!(!apart.iter().any(|name| name == "container" || name.contains("cgroup")), "{apart:?}");
+        assert!(apart.iter().any(|name| name == "privilege"), "{apart:?}");
     }
 }
