@@ -3,9 +3,9 @@
 
 CARGO ?= cargo
 
-# The two programs, in target/release/.
+# The programs and the library between them, in target/release/.
 build:
-	$(CARGO) build --release --bin crankcase --bin crankcase-spawner
+	$(CARGO) build --release --locked
 
 # Installs the languages' packages as far as they are missing, builds, and serves on 127.0.0.1:4334.
 # The daemon starts as root to make sandboxes, and drops to an unprivileged user before it listens.

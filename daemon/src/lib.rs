@@ -8,6 +8,7 @@ pub mod api;
 pub mod config;
 pub mod history;
 pub mod ids;
+pub mod image;
 pub mod jobs;
 pub mod metrics;
 pub mod privilege;

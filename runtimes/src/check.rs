@@ -12,14 +12,15 @@ use crate::manifest::{RawDirect, RawKeep, RawManifest, RawSource, RawStage, RawT
 use crate::paths;
 use crate::runtime::{Direct, Keep, Runtime, Source, Stage, Toolchain};
 use crate::template::{RESERVED, Template};
+use crate::tree::Tree;
 
-/// Reads one manifest and looks its tools up.
+/// Reads one manifest and looks its tools up in the tree.
 ///
 /// # Errors
 /// Everything that is wrong with it; a text that is no TOML of the right shape gives one error.
-pub(crate) fn manifest(file: &Path, text: &str) -> Result<Runtime, Vec<ManifestError>> {
+pub(crate) fn manifest(tree: &Tree, file: &Path, text: &str) -> Result<Runtime, Vec<ManifestError>> {
     let raw: RawManifest = toml::from_str(text).map_err(|error| vec![shape_error(file, text, &error)])?;
-    let mut check = Check { file, errors: Vec::new() };
+    let mut check = Check { tree, file, errors: Vec::new() };
     let runtime = check.runtime(raw);
     match check.errors.is_empty() {
         true => Ok(runtime),
@@ -46,6 +47,7 @@ pub(crate) fn is_language_name(name: &str) -> bool {
 }
 
 struct Check<'a> {
+    tree: &'a Tree,
     file: &'a Path,
     errors: Vec<ManifestError>,
 }
@@ -72,7 +74,7 @@ impl Check<'_> {
         for (key, error) in raw.limits.errors() {
             self.error(format!("limits.{key}"), error.to_string());
         }
-        let read_only: Vec<PathBuf> = raw.read_only.iter().flat_map(|path| paths::existing(path)).collect();
+        let read_only: Vec<PathBuf> = raw.read_only.iter().flat_map(|path| paths::existing(self.tree, path)).collect();
         let environment = self.environment("environment", &raw.environment, &[]);
         let source = self.source(raw.source);
         if raw.toolchain.is_empty() {
@@ -162,7 +164,7 @@ impl Check<'_> {
             for bad in candidates.iter().filter(|path| !paths::is_plain_absolute(path)) {
                 self.error(&key, format!("{bad:?} is no absolute path without . and .. components"));
             }
-            match paths::first_visible(candidates, shown) {
+            match paths::first_visible(self.tree, candidates, shown) {
                 Some(path) => tools.push((name.clone(), path)),
                 None => missing.push(name.clone()),
             }

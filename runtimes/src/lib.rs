@@ -25,6 +25,7 @@ mod registry;
 mod runtime;
 mod scan;
 mod template;
+mod tree;
 mod version;
 
 pub use error::{ManifestError, PlanError};
@@ -33,3 +34,4 @@ pub use limits::{ManifestLimits, StageOverrides};
 pub use plan::{Kept, Plan, Request};
 pub use registry::Registry;
 pub use runtime::Runtime;
+pub use tree::{IMAGE_FILE, ImageFacts, Tree};

@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::tree::Tree;
+
 /// What every sandbox root holds anyway.
 const BASE: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/libo32"];
 /// What the sandbox makes itself, or must never show, with everything below.
@@ -62,14 +64,17 @@ pub(crate) fn refusal(path: &str) -> Option<String> {
     }
 }
 
-/// The existing paths that a path with at most one `*` in its last component stands for, sorted.
-pub(crate) fn existing(pattern: &str) -> Vec<PathBuf> {
+/// The existing paths of a tree that a path with at most one `*` in its last component stands for, sorted.
+pub(crate) fn existing(tree: &Tree, pattern: &str) -> Vec<PathBuf> {
     let path = Path::new(pattern);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some((prefix, suffix)) = name.split_once('*') else {
-        return if path.exists() { vec![path.to_owned()] } else { Vec::new() };
+        return if tree.resolve(path).is_some() { vec![path.to_owned()] } else { Vec::new() };
     };
-    let Some(entries) = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()) else { return Vec::new() };
+    let directory = path.parent().unwrap_or(path);
+    let Some(entries) = tree.resolve(directory).and_then(|target| std::fs::read_dir(tree.on_host(&target)).ok()) else {
+        return Vec::new();
+    };
     let mut found: Vec<PathBuf> = entries
         .flatten()
         .filter(|entry| {
@@ -78,17 +83,17 @@ pub(crate) fn existing(pattern: &str) -> Vec<PathBuf> {
                 .to_str()
                 .is_some_and(|n| n.len() >= prefix.len() + suffix.len() && n.starts_with(prefix) && n.ends_with(suffix))
         })
-        .map(|entry| entry.path())
+        .map(|entry| directory.join(entry.file_name()))
         .collect();
     found.sort();
     found
 }
 
-/// The first candidate that is there and that programs can reach: the file it leads to lies below `/usr`, a
+/// The first candidate that is there in the tree and that programs can reach: the file it leads to lies below `/usr`, a
 /// directory beside it of the same kind, or one of `shown`.
-pub(crate) fn first_visible(candidates: &[String], shown: &[PathBuf]) -> Option<PathBuf> {
+pub(crate) fn first_visible(tree: &Tree, candidates: &[String], shown: &[PathBuf]) -> Option<PathBuf> {
     candidates.iter().map(PathBuf::from).find(|candidate| {
-        let Ok(target) = candidate.canonicalize() else { return false };
+        let Some(target) = tree.resolve(candidate) else { return false };
         let visible = |path: &Path| {
             BASE.iter().map(Path::new).chain(shown.iter().map(PathBuf::as_path)).any(|dir| path.starts_with(dir))
         };
@@ -150,9 +155,9 @@ mod tests {
         let tool = dir.path().join("tool");
         std::fs::write(&tool, "").unwrap();
         let candidates = [tool.display().to_string(), "/usr/bin/env".to_owned()];
-        assert_eq!(first_visible(&candidates, &[]), Some("/usr/bin/env".into()));
+        assert_eq!(first_visible(&Tree::host(), &candidates, &[]), Some("/usr/bin/env".into()));
         let shown = dir.path().canonicalize().unwrap();
-        assert_eq!(first_visible(&candidates, &[shown]), Some(tool));
-        assert_eq!(first_visible(&["/usr/bin/no-such-tool".to_owned()], &[]), None);
+        assert_eq!(first_visible(&Tree::host(), &candidates, &[shown]), Some(tool));
+        assert_eq!(first_visible(&Tree::host(), &["/usr/bin/no-such-tool".to_owned()], &[]), None);
     }
 }

@@ -7,6 +7,7 @@ use crate::builtin::MANIFESTS;
 use crate::check;
 use crate::error::ManifestError;
 use crate::runtime::Runtime;
+use crate::tree::Tree;
 use crate::version;
 
 /// The largest manifest that is read, bytes.
@@ -20,6 +21,8 @@ pub struct Registry {
     runtimes: Vec<Runtime>,
     /// Name or alias to position.
     index: HashMap<String, usize>,
+    /// Where the tools are.
+    tree: Tree,
 }
 
 impl Registry {
@@ -30,7 +33,15 @@ impl Registry {
     /// # Errors
     /// Everything that is wrong with any manifest, each with its file and key; nothing is loaded then.
     pub fn load(dirs: &[PathBuf]) -> Result<Self, Vec<ManifestError>> {
-        let mut loader = Loader::default();
+        Self::load_for(Tree::host(), dirs)
+    }
+
+    /// Likewise, with the tools of a tree. Manifests are the host's in any case.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_for(tree: Tree, dirs: &[PathBuf]) -> Result<Self, Vec<ManifestError>> {
+        let mut loader = Loader { tree, runtimes: Vec::new(), errors: Vec::new() };
         for (name, text) in MANIFESTS {
             loader.add(&Path::new("<built-in>").join(name), text, None);
         }
@@ -63,7 +74,7 @@ impl Registry {
     /// repeats and without those that lie below another of them.
     #[must_use]
     pub fn read_only_paths(&self) -> Vec<PathBuf> {
-        let common = READ_ONLY.iter().map(PathBuf::from).filter(|path| path.exists());
+        let common = READ_ONLY.iter().map(PathBuf::from).filter(|path| self.tree.resolve(path).is_some());
         let installed = self.iter().filter(|runtime| runtime.installed());
         let mut paths: Vec<PathBuf> = common.chain(installed.flat_map(|r| r.read_only.iter().cloned())).collect();
         paths.sort();
@@ -73,14 +84,23 @@ impl Registry {
 
     /// Asks every installed language's tool for its version and returns when all have answered or 5 s were
     /// up for each. Blocks, and starts processes: to be called on a thread of its own. What was asked before
-    /// in this process, of a file of the same path, size and modification time, is not asked again.
+    /// in this process, of a file of the same path, size and modification time, is not asked again. An image's tools
+    /// cannot be asked from outside: what they said when it was made is written in it.
     pub fn detect_versions(&self) {
-        version::detect(self.iter(), &version::ask);
+        if !self.tree.is_image() {
+            return version::detect(self.iter(), &version::ask);
+        }
+        let facts = self.tree.facts().unwrap_or_default();
+        for runtime in self.iter().filter(|runtime| runtime.installed()) {
+            if let Some(version) = facts.languages.get(&runtime.name) {
+                let _ = runtime.version.set(version.clone());
+            }
+        }
     }
 }
 
-#[derive(Default)]
 struct Loader {
+    tree: Tree,
     runtimes: Vec<Runtime>,
     errors: Vec<ManifestError>,
 }
@@ -92,7 +112,7 @@ impl Loader {
 
     /// Adds a manifest; `dir` is where it may not share its name with another.
     fn add(&mut self, file: &Path, text: &str, dir: Option<&Path>) {
-        let runtime = match check::manifest(file, text) {
+        let runtime = match check::manifest(&self.tree, file, text) {
             Ok(runtime) => runtime,
             Err(errors) => return self.errors.extend(errors),
         };
@@ -152,7 +172,7 @@ impl Loader {
             self.error(&file, Some("aliases"), message);
         }
         match self.errors.is_empty() {
-            true => Ok(Registry { runtimes: self.runtimes, index }),
+            true => Ok(Registry { runtimes: self.runtimes, index, tree: self.tree }),
             false => Err(self.errors),
         }
     }

@@ -11,6 +11,7 @@ use crate::limits::ManifestLimits;
 use crate::manifest::Scan;
 use crate::plan::{self, Plan, Request};
 use crate::template::Template;
+use crate::version;
 
 /// One language.
 #[derive(Debug)]
@@ -114,6 +115,18 @@ impl Runtime {
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         self.version.get().map(String::as_str)
+    }
+
+    /// The command whose output [`Self::version_in`] reads; none when not installed.
+    #[must_use]
+    pub fn version_command(&self) -> Option<Vec<String>> {
+        self.toolchain.as_ref().map(version::command)
+    }
+
+    /// The version in an answer of [`Self::version_command`].
+    #[must_use]
+    pub fn version_in(&self, answer: &str) -> Option<String> {
+        version::extract(answer, &self.toolchain.as_ref()?.version_prefix)
     }
 
     /// The tools that were found: name in the manifest and path. Empty when not installed.

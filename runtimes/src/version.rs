@@ -56,9 +56,14 @@ pub(crate) fn detect<'a>(
     });
 }
 
-fn version(chain: &Toolchain, ask: &(dyn Fn(&[String]) -> Option<String> + Sync)) -> Option<String> {
+/// What to execute so that a toolchain tells its version.
+pub(crate) fn command(chain: &Toolchain) -> Vec<String> {
     let values = Values { tools: &chain.tools, ..Values::default() };
-    let command: Vec<String> = chain.version_command.iter().map(|word| word.expand(&values)).collect();
+    chain.version_command.iter().map(|word| word.expand(&values)).collect()
+}
+
+fn version(chain: &Toolchain, ask: &(dyn Fn(&[String]) -> Option<String> + Sync)) -> Option<String> {
+    let command = command(chain);
     let key = (command.clone(), chain.tools.iter().map(|(_, path)| identity(path)).collect());
     let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|m| m.get(&key).cloned());
     if known.is_some() {
@@ -95,7 +100,7 @@ fn identity(path: &Path) -> (PathBuf, Option<SystemTime>, u64) {
 }
 
 /// The word behind the first `prefix`, up to a blank or a bracket, comma, semicolon or quote.
-fn extract(answer: &str, prefix: &str) -> Option<String> {
+pub(crate) fn extract(answer: &str, prefix: &str) -> Option<String> {
     let at = answer.find(prefix)? + prefix.len();
     let rest = answer[at..].trim_start();
     let end = rest.find(|c: char| c.is_whitespace() || c.is_control() || "()[],;\"'".contains(c)).unwrap_or(rest.len());

@@ -168,11 +168,18 @@ fn enter_image(image: &Path) -> Result<(), RootError> {
     chdir("/").map_err(at("entering", image))
 }
 
-/// Whoever could write to an image, or to a directory above it, could put anything before all programs.
+/// Whoever could write to an image, or to a directory above it, could put anything before all programs. In a directory
+/// with the sticky bit, such as `/tmp`, nobody can move what is root's.
 fn belongs_to_root(image: &Path) -> Result<(), RootError> {
-    for path in image.ancestors() {
+    const OTHERS: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    let target = image.canonicalize().map_err(io_at("looking at", image))?;
+    // A link to it is as good as its place: both ways are looked at.
+    for path in target.ancestors().chain(image.ancestors()) {
         let found = fs::metadata(path).map_err(io_at("looking at", path))?;
-        if !found.is_dir() || found.uid() != 0 || found.permissions().mode() & 0o022 != 0 {
+        let mode = found.permissions().mode();
+        let sticky = mode & STICKY != 0 && path != target && path != image;
+        if !found.is_dir() || found.uid() != 0 || (mode & OTHERS != 0 && !sticky) {
             let action = "trusting (a directory that root alone may write to is needed)";
             return Err(RootError { action, path: path.to_owned(), errno: Errno::EPERM });
         }
@@ -316,11 +323,20 @@ mod tests {
 
     #[test]
     fn an_image_that_others_could_write_is_refused() {
-        // The mode of /tmp lets everybody in.
         let temp = tempfile::tempdir_in("/tmp").unwrap();
-        let error = belongs_to_root(temp.path()).unwrap_err();
-        assert_eq!((error.errno, error.path.as_path()), (Errno::EPERM, Path::new("/tmp")));
+        let (image, open) = (temp.path().join("image"), temp.path().join("open"));
+        for (path, mode) in [(&image, 0o755), (&open, 0o777)] {
+            directory(path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        // Of /tmp everybody may write to what is theirs alone.
+        assert!(belongs_to_root(&image).is_ok());
         assert!(belongs_to_root(Path::new("/usr/bin")).is_ok());
+        directory(&open.join("image")).unwrap();
+        symlink(open.join("image"), temp.path().join("link")).unwrap();
+        for bad in [Path::new("/tmp"), &open, &open.join("image"), &temp.path().join("link")] {
+            assert_eq!(belongs_to_root(bad).unwrap_err().errno, Errno::EPERM, "{}", bad.display());
+        }
         assert_eq!(belongs_to_root(Path::new("/usr/none")).unwrap_err().errno, Errno::ENOENT);
     }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use crankcase::config::{Config, ConfigErrors, Environment};
-use crankcase_runtimes::Registry;
+use crankcase_runtimes::{Registry, Tree};
 
 /// Runs untrusted code fast and safely.
 #[derive(Debug, Parser)]
@@ -77,7 +77,8 @@ impl ConfigOption {
 }
 
 fn load_registry(config: &Config) -> anyhow::Result<Registry> {
-    Registry::load(&config.runtimes.directories)
+    let tree = config.sandbox.root.as_deref().map_or_else(Tree::host, Tree::image);
+    Registry::load_for(tree, &config.runtimes.directories)
         .map_err(|errors| anyhow::anyhow!("{}", lines(&errors)))
         .context("wrong language manifests")
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crankcase_sandbox::outcome::{SandboxError, Step, Verdict};
 use crankcase_sandbox::spec::{
-    CpuQuota, CpuTime, MemoryMax, OutOfBounds, PidsMax, SandboxSpec, StageCommand, StageLimits, TmpfsInodes, TmpfsSize,
-    WallTime,
+    CpuQuota, CpuTime, MemoryMax, OutOfBounds, PidsMax, SandboxSpec, SourceFile, StageCommand, StageLimits,
+    TmpfsInodes, TmpfsSize, WallTime,
 };
 use sd_notify::NotifyState;
 use thiserror::Error;
@@ -24,6 +24,8 @@ const AT_START: Duration = Duration::from_secs(20);
 /// Between two attempts of one probe.
 const PAUSE: Duration = Duration::from_millis(500);
 const MIB: u64 = 1 << 20;
+/// Repeats what it reads.
+const SCRIPT: &str = "read -r word && echo \"$word\"\n";
 
 /// No program runs here.
 #[derive(Debug, Error)]
@@ -60,7 +62,9 @@ async fn attempt(spawner: &SpawnerClient) -> Result<(), ProbeError> {
     let expected = uuid::Uuid::new_v4().simple().to_string();
     let (spec, limits) = sizes().unwrap_or_else(|error| unreachable!("the probe's sizes are constant: {error}"));
     let mut sandbox = spawner.create(spec).await?;
-    let command = ["/bin/sh", "-c", "read -r word && echo \"$word\""].map(str::to_owned).to_vec();
+    let script = SourceFile { name: "probe.sh".to_owned(), content: SCRIPT.into(), executable: false };
+    sandbox.write(&[script]).await?;
+    let command = ["/bin/sh", "probe.sh"].map(str::to_owned).to_vec();
     let stage = Stage {
         command: StageCommand { argv: command, env: Vec::new() },
         limits,

@@ -1,8 +1,12 @@
 //! `crankcase runtimes`: which languages there are here, and whether they work.
 
+mod image;
+
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use crankcase::config::Config;
 use crankcase::jobs::stage::Stage;
 use crankcase_runtimes::{Registry, Runtime};
@@ -15,11 +19,18 @@ use super::local::Local;
 use super::table::Table;
 
 #[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     /// List the languages, their versions, and how to install the missing ones.
     List(ListOptions),
     /// Run the hello program of each installed language in the sandbox.
     Test(TestOptions),
+    /// Make an image: a directory with the languages of a Debian release, which stands in the host's place in sandboxes.
+    Build(image::BuildOptions),
+    /// Make one file of an image and the Debian package, for a machine without a network.
+    Export(image::ExportOptions),
+    /// Check such a file, try what is in it, and use it.
+    Import(image::ImportOptions),
 }
 
 #[derive(Debug, clap::Args)]
@@ -42,7 +53,13 @@ pub struct TestOptions {
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(options) => list(&options),
-        Command::Test(options) => test(options),
+        Command::Test(options) => {
+            let (config, registry) = options.config.load_with_runtimes()?;
+            Ok(code(tested(&config, &registry, &options.languages)?))
+        }
+        Command::Build(options) => image::build(&options),
+        Command::Export(options) => image::export(&options),
+        Command::Import(options) => image::import(&options),
     }
 }
 
@@ -89,23 +106,50 @@ fn as_table(registry: &Registry, enabled: impl Fn(&Runtime) -> bool) -> String {
     table.to_string()
 }
 
-/// Runs every hello in the sandbox; fails when one does not print what it must.
-fn test(options: TestOptions) -> anyhow::Result<ExitCode> {
-    let (config, registry) = options.config.load_with_runtimes()?;
+const fn code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the hellos of what a configuration's root has; false when one does not print what it must.
+fn hellos(config: &Config, languages: &[String]) -> anyhow::Result<bool> {
+    tested(config, &super::load_registry(config)?, languages)
+}
+
+/// Asks the tools of a configuration's root for their versions, in the sandbox; by language.
+fn ask_versions(config: &Config) -> anyhow::Result<BTreeMap<String, String>> {
+    let registry = super::load_registry(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let local = Local::start(config, &registry).await?;
+        let mut versions = BTreeMap::new();
+        for runtime in registry.iter() {
+            let Some(command) = runtime.version_command() else { continue };
+            let report = local.ask(config, runtime, command).await?;
+            let answer = format!("{}\n{}", report.stdout.text(), report.stderr.text());
+            let version = runtime.version_in(&answer);
+            let version = version.with_context(|| format!("{} does not tell its version: {answer:?}", runtime.name))?;
+            versions.insert(runtime.name.clone(), version);
+        }
+        Ok(versions)
+    })
+}
+
+/// Runs every hello in the sandbox and prints what came of it; false when one does not print what it must.
+fn tested(config: &Config, registry: &Registry, languages: &[String]) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut table = Table::new(["LANGUAGE", "RESULT", "COMPILE", "RUN", ""]);
     let mut good = true;
     runtime.block_on(async {
-        let local = Local::start(&config, &registry).await?;
-        for language in &options.languages {
+        let local = Local::start(config, registry).await?;
+        for language in languages {
             anyhow::ensure!(registry.find(language).is_some(), "there is no language {language:?}");
         }
-        let wanted = |runtime: &&Runtime| match options.languages.as_slice() {
+        let wanted = |runtime: &&Runtime| match languages {
             [] => runtime.installed() && config.runtimes.offers(&runtime.name),
             names => names.iter().any(|name| registry.find(name).is_some_and(|found| found.name == runtime.name)),
         };
         for runtime in registry.iter().filter(wanted) {
-            let tested = hello(&config, &registry, &local, runtime).await;
+            let tested = hello(config, registry, &local, runtime).await;
             good &= tested.is_ok();
             let [result, compile, run, note] = match tested {
                 Ok((compile, run)) => ["ok".to_owned(), compile, run, String::new()],
@@ -113,10 +157,10 @@ fn test(options: TestOptions) -> anyhow::Result<ExitCode> {
             };
             table.row([runtime.name.clone(), result, compile, run, note]);
         }
-        Ok(())
+        anyhow::Ok(())
     })?;
     print!("{table}");
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(good)
 }
 
 /// Compile and run time of a hello that printed what it must.
