@@ -110,6 +110,7 @@ impl Check<'_> {
             missing_tools,
             version: OnceLock::new(),
             file: self.file.to_owned(),
+            tree: self.tree.clone(),
         }
     }
 

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::tree::Tree;
+
 /// What changes when headers, libraries or the parts of a compiler behind its driver do: the package managers' own
 /// records, the linker's cache, and the directories that an administrator fills by hand. Absent ones are left out.
 const SURROUNDINGS: [&str; 8] = [
@@ -17,11 +19,12 @@ const SURROUNDINGS: [&str; 8] = [
     "/usr/local/lib",
 ];
 
-/// Device, inode, size and times of each: no file that was written anew or replaced keeps all of them.
-pub(crate) fn of<'a>(tools: impl Iterator<Item = &'a Path>) -> String {
+/// Device, inode, size and times of each in the tree: no file that was written anew or replaced keeps all of them.
+pub(crate) fn of<'a>(tree: &Tree, tools: impl Iterator<Item = &'a Path>) -> String {
     let mut text = String::new();
     for path in tools.chain(SURROUNDINGS.iter().map(Path::new)) {
-        if let Ok(file) = std::fs::metadata(path) {
+        let target = tree.resolve(path).map(|target| tree.on_host(&target));
+        if let Some(file) = target.and_then(|target| std::fs::metadata(target).ok()) {
             let (modified, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
             let _ = writeln!(
                 text,
@@ -46,7 +49,7 @@ mod tests {
         let (tool, link) = (directory.path().join("cc-12"), directory.path().join("cc"));
         std::fs::write(&tool, "one").unwrap();
         std::os::unix::fs::symlink("cc-12", &link).unwrap();
-        let identity = || of(std::iter::once(link.as_path()));
+        let identity = || of(&Tree::host(), std::iter::once(link.as_path()));
         let before = identity();
         assert_eq!(identity(), before);
         // Same name, same size: what lies behind the link is another file.
@@ -54,5 +57,15 @@ mod tests {
         std::fs::write(&other, "two").unwrap();
         std::fs::rename(&other, &tool).unwrap();
         assert_ne!(identity(), before);
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_own_files() {
+        let image = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(image.path().join("usr/bin")).unwrap();
+        std::fs::write(image.path().join("usr/bin/env"), "").unwrap();
+        let identity = of(&Tree::image(image.path()), std::iter::once(Path::new("/usr/bin/env")));
+        assert_eq!(identity.lines().count(), 1, "{identity}");
+        assert_ne!(identity, of(&Tree::host(), std::iter::once(Path::new("/usr/bin/env"))));
     }
 }

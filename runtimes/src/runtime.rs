@@ -11,6 +11,7 @@ use crate::limits::ManifestLimits;
 use crate::manifest::Scan;
 use crate::plan::{self, Plan, Request};
 use crate::template::Template;
+use crate::tree::Tree;
 use crate::version;
 
 /// One language.
@@ -38,6 +39,8 @@ pub struct Runtime {
     pub(crate) version: OnceLock<String>,
     /// The manifest's file.
     pub(crate) file: PathBuf,
+    /// Where its tools are.
+    pub(crate) tree: Tree,
 }
 
 /// How the main file is named and which files the compiler gets.
@@ -105,6 +108,9 @@ impl Runtime {
     #[must_use]
     pub fn missing_hint(&self) -> String {
         match (&self.install_hint, self.packages.as_slice()) {
+            (_, packages) if self.tree.is_image() && !packages.is_empty() => {
+                format!("the image is without it: make one with {}", packages.join(" "))
+            }
             (Some(hint), _) => hint.clone(),
             (None, []) => format!("it needs {}", self.missing_tools.join(", ")),
             (None, packages) => format!("install it with: apt-get install {}", packages.join(" ")),
@@ -138,7 +144,7 @@ impl Runtime {
     /// file, and of what says that something it stands on was installed or removed. Looked up at each call.
     #[must_use]
     pub fn toolchain_identity(&self) -> String {
-        identity::of(self.tools().map(|(_, path)| path))
+        identity::of(&self.tree, self.tools().map(|(_, path)| path))
     }
 
     /// The manifest's file; `<built-in>/NAME.toml` for one of the binary.
