@@ -28,6 +28,9 @@ pub struct Limits {
     pub general: Resolved,
     /// For single ones, by name (never an alias).
     pub languages: BTreeMap<String, LimitSet>,
+    /// What all executions together may have on this host: on a small one, less than some limits say. None until it is
+    /// known.
+    memory_ceiling: Option<MemoryMax>,
 }
 
 /// Everything that holds for one execution.
@@ -151,7 +154,20 @@ impl Limits {
         if let Some(own) = self.languages.get(language) {
             own.apply(&mut resolved);
         }
+        if let Some(ceiling) = self.memory_ceiling {
+            for stage in [&mut resolved.run, &mut resolved.compile] {
+                stage.memory = stage.memory.min(ceiling);
+            }
+        }
         resolved
+    }
+
+    /// Bounds every memory limit by what all executions together may have, so that one that asks for more can still run
+    /// alone where a larger host would give it more; true when that lowers a general limit.
+    pub fn cap_memory(&mut self, bytes: u64) -> bool {
+        let ceiling = MemoryMax::new(bytes.clamp(MemoryMax::MIN, MemoryMax::MAX)).ok();
+        self.memory_ceiling = ceiling;
+        ceiling.is_some_and(|ceiling| ceiling < self.general.run.memory.max(self.general.compile.memory))
     }
 
     /// The limits of an execution: those of the language, lowered as the request asks.
@@ -193,6 +209,6 @@ impl Limits {
             (language, set)
         });
         let languages = languages.collect();
-        Self { code_chars, stdin_chars, general, languages }
+        Self { code_chars, stdin_chars, general, languages, memory_ceiling: None }
     }
 }

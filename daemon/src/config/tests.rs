@@ -383,3 +383,17 @@ proptest! {
         let _ = parse(&format!("{} = {value}", KEYS[index].name));
     }
 }
+
+#[test]
+fn on_a_small_host_a_compiler_gets_what_there_is() {
+    let mut limits = limits("limits.java.compile-memory = \"2GiB\"");
+    let of = |limits: &Limits, language: &str| {
+        let resolved = limits.of_language(language, &LimitSet::default());
+        (resolved.run.memory.get() >> 20, resolved.compile.memory.get() >> 20)
+    };
+    assert_eq!((of(&limits, "c"), of(&limits, "java")), ((256, 1024), (256, 2048)));
+    assert!(!limits.cap_memory(4 << 30));
+    assert_eq!(of(&limits, "java"), (256, 2048));
+    assert!(limits.cap_memory(700 << 20));
+    assert_eq!((of(&limits, "c"), of(&limits, "java")), ((256, 700), (256, 700)));
+}

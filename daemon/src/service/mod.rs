@@ -84,7 +84,7 @@ impl Service {
     /// [`ServiceError`] when it cannot start.
     pub async fn run(self) -> Result<(), ServiceError> {
         let started_at = Instant::now();
-        let config = Arc::new(self.config);
+        let mut config = self.config;
         let registry = Arc::new(self.registry);
         let stop = CancellationToken::new();
 
@@ -99,6 +99,11 @@ impl Service {
             }
         };
         let machine = Machine::detect().with_sandboxes(welcome.memory_cgroup.clone());
+        let ceiling = machine.budget(&spawner::admission(&config)).memory_bytes;
+        if config.reloadable.limits.cap_memory(ceiling) {
+            warn!(mebibytes = ceiling >> 20, "memory limits are lowered to what all executions may have on this host");
+        }
+        let config = Arc::new(config);
         let admission = Admission::new(spawner::admission(&config), machine);
         let names: Vec<&str> = registry.iter().map(|runtime| runtime.name.as_str()).collect();
         let metrics = Metrics::new(names, admission.clone());
@@ -152,7 +157,7 @@ impl Service {
             sockets.clone(),
             stop.clone(),
         ));
-        tokio::spawn(reload(self.config_file, Arc::clone(&config), jobs.clone(), Arc::clone(&api)));
+        tokio::spawn(reload(self.config_file, Arc::clone(&config), ceiling, jobs.clone(), Arc::clone(&api)));
         std::thread::spawn(move || registry.detect_versions());
 
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening on {address}");
@@ -254,11 +259,12 @@ async fn gauges(
 }
 
 /// SIGHUP: limits, quotas and rate limit anew; a file that is wrong changes nothing.
-async fn reload(file: Option<PathBuf>, running: Arc<Config>, jobs: Jobs, api: Arc<ApiState>) {
+async fn reload(file: Option<PathBuf>, running: Arc<Config>, ceiling: u64, jobs: Jobs, api: Arc<ApiState>) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
     while hangups.recv().await.is_some() {
         match Config::load(file.as_deref(), &Environment::of_process()) {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.reloadable.limits.cap_memory(ceiling);
                 let restart = running.needs_restart(&config);
                 api.reload(&config.reloadable);
                 jobs.reload(config.reloadable);
