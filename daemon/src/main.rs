@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(options) => cli::check_config::run(&options),
         Command::Doctor(options) => cli::doctor::run(&options),
         Command::Runtimes(command) => cli::runtimes::run(command),
+        Command::History(command) => cli::history::run(&command),
         Command::Run(options) => cli::run::run(options),
         Command::Spawner(options) => cli::spawner::run(options),
         Command::Generate(options) => cli::generate::run(&options),

@@ -5,6 +5,7 @@
 pub mod check_config;
 pub mod doctor;
 pub mod generate;
+pub mod history;
 mod local;
 pub mod run;
 pub mod runtimes;
@@ -38,6 +39,9 @@ pub enum Command {
     /// The languages.
     #[command(subcommand)]
     Runtimes(runtimes::Command),
+    /// The record of executions and rooms.
+    #[command(subcommand)]
+    History(history::Command),
     /// Run one file in the sandbox, without a server; stdin, stdout, stderr and the exit code are the program's.
     Run(run::Options),
     /// Run the privileged spawner on its own, for a daemon that is told its socket.

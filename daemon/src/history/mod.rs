@@ -10,6 +10,7 @@
 //! - A call whose future is dropped has still happened, if it was queued.
 //! - Nothing here decides what an execution or a room is: it keeps what `jobs` and `rooms` say.
 
+mod backup;
 mod checkpoint;
 mod connect;
 mod cursor;
@@ -37,6 +38,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use backup::{BackupError, backup};
 use checkpoint::Checkpointer;
 pub use cursor::{BadCursor, Cursor};
 pub use error::HistoryError;

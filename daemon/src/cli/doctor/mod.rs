@@ -9,6 +9,7 @@ mod host;
 mod kernel;
 mod namespaces;
 mod place;
+mod platform;
 mod security;
 mod tools;
 
@@ -37,6 +38,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let host = Host::this();
     checks.extend(namespaces::notes(&host));
     checks.push(security::landlock(&host));
+    checks.push(platform::modules(&host));
+    checks.extend(platform::wsl(&host));
+    checks.push(platform::cores(&host));
     checks.push(place::pressure(&host));
     checks.push(place::init(&host));
     checks.push(place::memory(&host, &config));
