@@ -141,7 +141,7 @@ mod tests {
         }
         let base = dir.path().display();
         let names = |pattern: &str| -> Vec<String> {
-            let paths = existing(&format!("{base}/{pattern}"));
+            let paths = existing(&Tree::host(), &format!("{base}/{pattern}"));
             paths.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect()
         };
         assert_eq!(names("java-*-openjdk"), ["java-17-openjdk", "java-21-openjdk"]);
