@@ -19,8 +19,10 @@ fn the_package_holds_what_an_installed_service_needs() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/build-deb");
     let programs = daemon::binary("crankcase");
     let programs = programs.parent().expect("a directory");
-    let package =
-        run(Command::new(script).args(["--version", "9.8.7", "--compression", "none", "--bin-dir"]).arg(programs).arg(directory.path()));
+    let package = run(Command::new(script)
+        .args(["--version", "9.8.7", "--compression", "none", "--bin-dir"])
+        .arg(programs)
+        .arg(directory.path()));
     let package = package.trim();
     assert!(package.ends_with(".deb") && package.contains("crankcase_9.8.7_"), "{package}");
 
