@@ -129,12 +129,15 @@ impl Received {
         let _ = fs::remove_file(&next);
         symlink(Path::new("images").join(&name), &next).map_err(ImageError::io("linking", &next))?;
         fs::rename(&next, &link).map_err(ImageError::io("linking", &link))?;
-        let entries = fs::read_dir(&images).map_err(ImageError::io("reading", &images))?;
-        for entry in entries.flatten().filter(|entry| {
-            let other = entry.file_name();
-            other != *name && before.as_ref() != Some(&other)
-        }) {
-            let _ = fs::remove_dir_all(entry.path());
+        // The same once more changes nothing, so that the one before it is still there.
+        if before.as_ref().is_none_or(|before| **before != *name) {
+            let entries = fs::read_dir(&images).map_err(ImageError::io("reading", &images))?;
+            for entry in entries.flatten().filter(|entry| {
+                let other = entry.file_name();
+                other != *name && before.as_ref() != Some(&other)
+            }) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
         Ok(Installed { directory, link })
     }
