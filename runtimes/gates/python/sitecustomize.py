@@ -21,17 +21,17 @@ def gate():
     # What lives now is neither looked at nor copied by a collection, of which the end of a run is one.
     gc.freeze()
     try:
-        os.write(3, b"R")
-        while (message := os.read(3, 1)) == b"F":
+        os.write(63, b"R")
+        while (message := os.read(63, 1)) == b"F":
             try:
                 child = os.fork()
             except OSError:
                 continue
             if child == 0:
-                os.write(3, b"R")
+                os.write(63, b"R")
         if message != b"G":
             os._exit(0)
-        os.close(3)
+        os.close(63)
     except OSError:
         os._exit(70)
     return outcome
