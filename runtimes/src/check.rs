@@ -7,19 +7,21 @@ use std::sync::OnceLock;
 use crankcase_sandbox::spec::is_safe_name;
 
 use crate::error::ManifestError;
+use crate::gates::Gates;
 use crate::hello::Hello;
-use crate::manifest::{RawManifest, RawSource, RawStage, RawToolchain, Scan};
+use crate::manifest::{RawManifest, RawSource, RawStage, RawToolchain, RawWarm, Scan};
 use crate::paths;
 use crate::runtime::{Runtime, Source, Stage, Toolchain};
 use crate::template::{RESERVED, Template};
+use crate::warm::Warm;
 
 /// Reads one manifest and looks its tools up.
 ///
 /// # Errors
 /// Everything that is wrong with it; a text that is no TOML of the right shape gives one error.
-pub(crate) fn manifest(file: &Path, text: &str) -> Result<Runtime, Vec<ManifestError>> {
+pub(crate) fn manifest(file: &Path, text: &str, gates: &Gates) -> Result<Runtime, Vec<ManifestError>> {
     let raw: RawManifest = toml::from_str(text).map_err(|error| vec![shape_error(file, text, &error)])?;
-    let mut check = Check { file, errors: Vec::new() };
+    let mut check = Check { file, gates, errors: Vec::new() };
     let runtime = check.runtime(raw);
     match check.errors.is_empty() {
         true => Ok(runtime),
@@ -47,6 +49,7 @@ pub(crate) fn is_language_name(name: &str) -> bool {
 
 struct Check<'a> {
     file: &'a Path,
+    gates: &'a Gates,
     errors: Vec<ManifestError>,
 }
 
@@ -192,9 +195,50 @@ impl Check<'_> {
             }
             files.push((file.name, file.content));
         }
+        let warm = raw.warm.map(|warm| self.warm(&format!("{key}.warm"), warm, &names, compile.is_some()));
         let version_prefix = raw.version.prefix;
         let artefact = raw.artefact;
-        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, files }, missing)
+        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, files, warm }, missing)
+    }
+
+    fn warm(&mut self, key: &str, raw: RawWarm, tools: &[&str], has_compile: bool) -> Warm {
+        if !self.gates.has(&raw.gate) {
+            self.error(format!("{key}.gate"), format!("there is no gate {:?} (a directory gates/{0})", raw.gate));
+        }
+        if raw.compiles != has_compile {
+            let message = match raw.compiles {
+                true => "there is no compile stage",
+                false => "a gate of a language with a compile stage must compile",
+            };
+            self.error(format!("{key}.compiles"), message);
+        }
+        if raw.plain_if.iter().any(String::is_empty) {
+            self.error(format!("{key}.plain-if"), "every program holds the empty text");
+        }
+        let idle_memory = raw.idle_memory.parse::<bytesize::ByteSize>().map_or(0, |size| size.as_u64());
+        if idle_memory == 0 {
+            let message = format!("{:?} is no size such as \"12MiB\"", raw.idle_memory);
+            self.error(format!("{key}.idle-memory"), message);
+        }
+        let order = raw.order.map(|order| {
+            if !is_safe_name(&order.name) {
+                let message = format!("{:?} is no path below the work directory", order.name);
+                self.error(format!("{key}.order.name"), message);
+            }
+            let lines = order.lines.iter().map(|line| self.word(&format!("{key}.order.lines"), line, tools)).collect();
+            (order.name, lines)
+        });
+        Warm {
+            command: raw.command.map(|words| self.command(&format!("{key}.command"), &words, tools)),
+            environment: self.environment(&format!("{key}.environment"), &raw.environment, tools),
+            gate: raw.gate,
+            fork: raw.fork,
+            compiles: raw.compiles,
+            idle_memory,
+            plain_if: raw.plain_if,
+            plain_shebang: raw.plain_shebang,
+            order,
+        }
     }
 
     fn stage(&mut self, key: &str, raw: RawStage, tools: &[&str]) -> Stage {

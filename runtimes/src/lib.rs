@@ -14,6 +14,7 @@
 mod builtin;
 mod check;
 mod error;
+mod gates;
 mod hello;
 mod limits;
 mod manifest;
@@ -24,6 +25,7 @@ mod runtime;
 mod scan;
 mod template;
 mod version;
+mod warm;
 
 pub use error::{ManifestError, PlanError};
 pub use hello::Hello;
@@ -31,3 +33,4 @@ pub use limits::{ManifestLimits, StageOverrides};
 pub use plan::{Plan, Request};
 pub use registry::Registry;
 pub use runtime::Runtime;
+pub use warm::WarmStart;

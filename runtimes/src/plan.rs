@@ -9,7 +9,7 @@ use crate::error::PlanError;
 use crate::manifest::Scan;
 use crate::runtime::{Runtime, Stage, Toolchain};
 use crate::scan;
-use crate::template::Values;
+use crate::template::{Template, Values};
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,11 @@ pub struct Plan {
     /// The file or directory below the work directory that the compile stage makes and the run stage
     /// starts; none for interpreted languages.
     pub artefact: Option<String>,
+    /// Whether the program may take a process that was started ahead of need: there is such a thing for the language,
+    /// and nothing in the program would show it.
+    pub warm: bool,
+    /// Written beside `files` for such a process alone; its gate takes them away again.
+    pub warm_files: Vec<SourceFile>,
 }
 
 /// What every stage's environment starts from.
@@ -68,10 +73,47 @@ pub(crate) fn make(runtime: &Runtime, request: &Request<'_>) -> Result<Plan, Pla
     let compile = chain
         .compile
         .as_ref()
-        .map(|stage| command(runtime, stage, &values, request.compile_memory_bytes, &[]))
+        .map(|stage| command_of(runtime, stage, &values, request.compile_memory_bytes, &[]))
         .transpose()?;
-    let run = command(runtime, &chain.run, &values, request.run_memory_bytes, request.args)?;
-    Ok(Plan { files: files(chain, &names.source, request)?, compile, run, artefact: chain.artefact.clone() })
+    let run = command_of(runtime, &chain.run, &values, request.run_memory_bytes, request.args)?;
+    let order = chain.warm.as_ref().and_then(|warm| warm.order.as_ref());
+    let warm_files: Vec<SourceFile> = order.map(|(name, lines)| order_file(name, lines, &values)).into_iter().collect();
+    let files = files(chain, &names.source, request)?;
+    let taken = |order: &SourceFile| files.iter().any(|file| file.name == order.name);
+    Ok(Plan {
+        warm: chain.warm.as_ref().is_some_and(|warm| warm.suits(request)) && !warm_files.iter().any(taken),
+        warm_files,
+        files,
+        compile,
+        run,
+        artefact: chain.artefact.clone(),
+    })
+}
+
+/// What is started before the program is known: it has the usual main file, and nothing in it.
+pub(crate) fn warm_command(runtime: &Runtime, request: &Request<'_>) -> Option<StageCommand> {
+    let chain = runtime.toolchain.as_ref()?;
+    let warm = chain.warm.as_ref()?;
+    let names = Names::of(runtime, request);
+    let sources = [names.source.clone()];
+    let values = Values {
+        source: &names.source,
+        sources: &sources,
+        class: &names.class,
+        main_class: &names.main_class,
+        tools: &chain.tools,
+        ..Values::default()
+    };
+    let environment = chain.run.environment.iter().chain(&warm.environment).cloned().collect();
+    let command = warm.command.as_ref().unwrap_or(&chain.run.command).clone();
+    let stage = Stage { command, environment, heap_percent: chain.run.heap_percent };
+    command_of(runtime, &stage, &values, request.run_memory_bytes, &[]).ok()
+}
+
+fn order_file(name: &str, lines: &[Template], values: &Values<'_>) -> SourceFile {
+    let mut words = Vec::new();
+    lines.iter().for_each(|line| line.expand_into(values, &mut words));
+    SourceFile { name: name.to_owned(), content: (words.join("\n") + "\n").into_bytes(), executable: false }
 }
 
 /// What the main file's text decides.
@@ -162,7 +204,7 @@ fn check_names(files: &[SourceFile], artefact: Option<&str>) -> Result<(), PlanE
     }
 }
 
-fn command(
+fn command_of(
     runtime: &Runtime,
     stage: &Stage,
     values: &Values<'_>,

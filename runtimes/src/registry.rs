@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::builtin::MANIFESTS;
 use crate::check;
 use crate::error::ManifestError;
+use crate::gates::Gates;
 use crate::runtime::Runtime;
 use crate::version;
 
@@ -20,6 +21,7 @@ pub struct Registry {
     runtimes: Vec<Runtime>,
     /// Name or alias to position.
     index: HashMap<String, usize>,
+    gates: Gates,
 }
 
 impl Registry {
@@ -30,7 +32,10 @@ impl Registry {
     /// # Errors
     /// Everything that is wrong with any manifest, each with its file and key; nothing is loaded then.
     pub fn load(dirs: &[PathBuf]) -> Result<Self, Vec<ManifestError>> {
-        let mut loader = Loader::default();
+        let mut loader = Loader { runtimes: Vec::new(), errors: Vec::new(), gates: Gates::built_in() };
+        for dir in dirs {
+            loader.gates.add_directory(dir, &mut loader.errors);
+        }
         for (name, text) in MANIFESTS {
             loader.add(&Path::new("<built-in>").join(name), text, None);
         }
@@ -71,6 +76,12 @@ impl Registry {
         paths
     }
 
+    /// Path below the gates' directory, and content, of every gate's files: what lies at `/opt/crankcase` in a sandbox.
+    #[must_use]
+    pub fn gate_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        self.gates.files().collect()
+    }
+
     /// Asks every installed language's tool for its version and returns when all have answered or 5 s were
     /// up for each. Blocks, and starts processes: to be called on a thread of its own. What was asked before
     /// in this process, of a file of the same path, size and modification time, is not asked again.
@@ -79,10 +90,10 @@ impl Registry {
     }
 }
 
-#[derive(Default)]
 struct Loader {
     runtimes: Vec<Runtime>,
     errors: Vec<ManifestError>,
+    gates: Gates,
 }
 
 impl Loader {
@@ -92,7 +103,7 @@ impl Loader {
 
     /// Adds a manifest; `dir` is where it may not share its name with another.
     fn add(&mut self, file: &Path, text: &str, dir: Option<&Path>) {
-        let runtime = match check::manifest(file, text) {
+        let runtime = match check::manifest(file, text, &self.gates) {
             Ok(runtime) => runtime,
             Err(errors) => return self.errors.extend(errors),
         };
@@ -152,7 +163,7 @@ impl Loader {
             self.error(&file, Some("aliases"), message);
         }
         match self.errors.is_empty() {
-            true => Ok(Registry { runtimes: self.runtimes, index }),
+            true => Ok(Registry { runtimes: self.runtimes, index, gates: self.gates }),
             false => Err(self.errors),
         }
     }

@@ -9,6 +9,7 @@ use crate::limits::ManifestLimits;
 use crate::manifest::Scan;
 use crate::plan::{self, Plan, Request};
 use crate::template::Template;
+use crate::warm::{self, Warm, WarmStart};
 
 /// One language.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ pub(crate) struct Toolchain {
     pub(crate) run: Stage,
     pub(crate) artefact: Option<String>,
     pub(crate) files: Vec<(String, String)>,
+    pub(crate) warm: Option<Warm>,
 }
 
 /// One command.
@@ -119,5 +121,12 @@ impl Runtime {
     /// [`PlanError`]: not installed, or names and arguments that cannot be.
     pub fn plan(&self, request: &Request<'_>) -> Result<Plan, PlanError> {
         plan::make(self, request)
+    }
+
+    /// What may be started before a program is known, for stages of these memory limits; none where the language has no
+    /// gate or is not installed.
+    #[must_use]
+    pub fn warm(&self, run_memory_bytes: u64, compile_memory_bytes: u64) -> Option<WarmStart> {
+        warm::start(self, run_memory_bytes, compile_memory_bytes)
     }
 }
