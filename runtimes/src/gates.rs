@@ -15,6 +15,7 @@ pub(crate) const BYTES_MAX: u64 = 2 << 20;
 
 /// Gate, file, content.
 const BUILT_IN: &[(&str, &str, &[u8])] = &[
+    ("java", "Gate.java", include_bytes!("../gates/java/Gate.java")),
     ("native", "gate.so", include_bytes!(concat!(env!("OUT_DIR"), "/gate.so"))),
     ("node", "gate.js", include_bytes!("../gates/node/gate.js")),
     ("python", "sitecustomize.py", include_bytes!("../gates/python/sitecustomize.py")),

@@ -15,6 +15,7 @@ mod builtin;
 mod check;
 mod error;
 mod gates;
+mod java_agent;
 mod hello;
 mod limits;
 mod manifest;

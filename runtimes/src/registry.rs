@@ -7,6 +7,7 @@ use crate::builtin::MANIFESTS;
 use crate::check;
 use crate::error::ManifestError;
 use crate::gates::Gates;
+use crate::java_agent;
 use crate::runtime::Runtime;
 use crate::version;
 
@@ -77,9 +78,22 @@ impl Registry {
     }
 
     /// Path below the gates' directory, and content, of every gate's files: what lies at `/opt/crankcase` in a sandbox.
+    /// Java's gate is compiled for that, where Java is installed, which may take seconds the first time on a machine; one
+    /// that cannot be compiled is left out.
     #[must_use]
     pub fn gate_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        self.gates.files().collect()
+        let java = self.iter().filter(|runtime| runtime.warm_gate() == Some(java_agent::GATE));
+        let java = java.flat_map(Runtime::tools).find(|(name, _)| *name == "java").map(|(_, path)| path);
+        let mut files = Vec::new();
+        for (path, content) in self.gates.files() {
+            if path == Path::new(java_agent::GATE).join(java_agent::SOURCE) {
+                let agent = java.and_then(|java| java_agent::make(java, &content));
+                files.extend(agent.map(|agent| (path.with_file_name(java_agent::AGENT), agent)));
+            } else {
+                files.push((path, content));
+            }
+        }
+        files
     }
 
     /// Asks every installed language's tool for its version and returns when all have answered or 5 s were

@@ -109,6 +109,11 @@ impl Runtime {
         self.toolchain.as_ref().is_some_and(|chain| chain.compile.is_some())
     }
 
+    /// The gate that its programs may be started through.
+    pub(crate) fn warm_gate(&self) -> Option<&str> {
+        self.toolchain.as_ref()?.warm.as_ref().map(|warm| warm.gate.as_str())
+    }
+
     /// The program that proves it.
     #[must_use]
     pub const fn hello(&self) -> &Hello {
