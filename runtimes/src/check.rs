@@ -236,6 +236,7 @@ impl Check<'_> {
             compiles: raw.compiles,
             idle_memory,
             plain_if: raw.plain_if,
+            plain_if_files: raw.plain_if_files,
             plain_shebang: raw.plain_shebang,
             order,
         }

@@ -119,6 +119,8 @@ pub(crate) struct RawWarm {
     #[serde(default)]
     pub(crate) plain_if: Vec<String>,
     #[serde(default)]
+    pub(crate) plain_if_files: Vec<String>,
+    #[serde(default)]
     pub(crate) plain_shebang: bool,
     #[serde(default)]
     pub(crate) order: Option<RawOrder>,

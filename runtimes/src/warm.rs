@@ -33,6 +33,7 @@ pub(crate) struct Warm {
     pub(crate) compiles: bool,
     pub(crate) idle_memory: u64,
     pub(crate) plain_if: Vec<String>,
+    pub(crate) plain_if_files: Vec<String>,
     pub(crate) plain_shebang: bool,
     pub(crate) order: Option<(String, Vec<Template>)>,
 }
@@ -55,7 +56,9 @@ impl Warm {
         if !request.args.is_empty() || (self.plain_shebang && request.code.starts_with("#!")) {
             return false;
         }
-        let further = |file: &SourceFile| !self.shows(&String::from_utf8_lossy(&file.content));
+        let further = |file: &SourceFile| {
+            !self.plain_if_files.contains(&file.name) && !self.shows(&String::from_utf8_lossy(&file.content))
+        };
         !self.shows(request.code) && request.files.iter().all(further)
     }
 

@@ -123,7 +123,7 @@ impl Place {
         // A program that ends without reading its stdin is none of our business.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(self.work().to_str().unwrap(), "/box");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(self.work().to_str().unwrap(), "/box").replace(self.dir.path().to_str().unwrap(), "/place");
         Shown {
             compiled: None,
             status: status.unwrap_or_else(|| output.status.into_raw()),

@@ -18,8 +18,15 @@ def gate():
 
     # Brings in the pages of the compiler, which comes next.
     exec(compile("def f(a):\n return [x for x in a]\nf('')", "", "exec"), {})
-    # What lives now is neither looked at nor copied by a collection, of which the end of a run is one.
+    # What lives now is neither looked at nor copied by a collection, of which the end of a run is one. All but the names
+    # of the program: what they refer to would never be collected. A dict that is empty in a collection leaves the
+    # collector's books, and comes back to them as a young one.
+    names = sys.modules["__main__"].__dict__
+    items = dict(names)
+    names.clear()
+    gc.collect()
     gc.freeze()
+    names.update(items)
     try:
         os.write(63, b"R")
         while (message := os.read(63, 1)) == b"F":
