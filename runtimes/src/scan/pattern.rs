@@ -1,7 +1,5 @@
 //! Fixed texts in a source, words only as whole words.
 
-use super::words::is_word;
-
 /// Whether `text` holds `pattern`, with no letter or digit joined to an end of it that is one.
 pub(crate) fn holds(text: &str, pattern: &str) -> bool {
     let word_first = pattern.chars().next().is_some_and(is_word);
@@ -11,6 +9,11 @@ pub(crate) fn holds(text: &str, pattern: &str) -> bool {
         let behind = text[at + pattern.len()..].chars().next().is_some_and(is_word);
         !(word_first && before || word_last && behind)
     })
+}
+
+/// In any language: a `$` belongs to the name in some, and stands before it in others.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 #[cfg(test)]
