@@ -209,11 +209,12 @@ impl Gated {
 
     /// Forks the process and lets the program into the child, while the parent is stopped.
     fn run_fork(mut self, plan: &Plan, stdin: &str) -> Shown {
+        self.end_a_fork();
         self.say(b'F');
         assert_eq!(self.message(), b"R");
         kill(Pid::from_raw(self.pid()), Signal::SIGSTOP).unwrap();
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).unwrap();
-        let child: i32 = children.trim().parse().unwrap_or_else(|_| panic!("one child: {children:?}"));
+        let child: i32 = children.split_whitespace().last().and_then(|pid| pid.parse().ok()).expect("a child");
         eventually(|| state(self.pid()).is_some_and(|(state, _)| state == 'T'));
         self.place.write(&plan.files);
         // The stopped parent keeps its end of stdin, so the end of file is sent before.
@@ -225,6 +226,17 @@ impl Gated {
         kill(Pid::from_raw(self.pid()), Signal::SIGKILL).unwrap();
         self.child.stdin = Some(self.dead_stdin());
         self.place.shown(self.child, "", status)
+    }
+
+    /// A fork that ends must not disturb the process that it is of.
+    fn end_a_fork(&self) {
+        self.say(b'F');
+        assert_eq!(self.message(), b"R");
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).unwrap();
+        let child = children.trim().parse().expect("one child");
+        kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
+        // Until it is dead it might take the next message.
+        eventually(|| state(child).is_some_and(|(state, _)| state == 'Z'));
     }
 
     /// A stdin that nobody reads, where `Place::shown` wants one.

@@ -18,11 +18,13 @@ unsafe extern "C" {
     fn fork() -> c_int;
     fn _exit(code: c_int) -> !;
     fn unsetenv(name: *const c_char) -> c_int;
+    fn __errno_location() -> *mut c_int;
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
 }
 
 /// The descriptor on which gate and spawner talk.
 const GATE_FD: c_int = 63;
+const EINTR: c_int = 4;
 const RTLD_NEXT: *mut c_void = -1_isize as *mut c_void;
 
 static PASSED: AtomicBool = AtomicBool::new(false);
@@ -60,6 +62,8 @@ unsafe fn gate(path: *const c_char) {
                     say_ready();
                 }
             }
+            // SAFETY: the pointer is that of this thread.
+            (-1, _) if unsafe { *__errno_location() } == EINTR => {}
             // SAFETY: ends the process.
             (0, _) => unsafe { _exit(0) },
             _ => unsafe { _exit(70) },

@@ -29,14 +29,19 @@ lambda do
       GC.compact
     end
     gate.syswrite("R")
-    while (message = gate.sysread(1)) == "F"
+    loop do
+      message = gate.sysread(1)
+      break if message == "G"
+      exit!(70) unless message == "F"
       begin
-        gate.syswrite("R") if fork.nil?
+        child = fork
       rescue SystemCallError
         next
       end
+      gate.syswrite("R") if child.nil?
+    rescue Errno::EINTR
+      # A fork has ended.
     end
-    exit!(0) unless message == "G"
     gate.autoclose = true
     gate.close
     program.reopen(program.path, "r")
