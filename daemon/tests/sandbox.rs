@@ -131,6 +131,40 @@ async fn two_stages_share_the_work_directory_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn only_a_regular_file_of_the_work_directory_is_read() {
+    const SCRIPT: &str = "
+        printf artefact > main; chmod 755 main; mkdir sub; printf inner > sub/file; ln -s /etc/passwd link; ln -s /etc etc
+        printf two > twice; ln twice again; mkfifo fifo; truncate -s 1M big; printf '' > empty
+        printf keep > removed; exec 3<removed; rm removed; ln -s main own-link; ln -s sub dir-link";
+    let spawner = spawner().await;
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    let made = stage(&mut sandbox, shell(SCRIPT), limits(), "").await.unwrap();
+    assert_eq!((made.outcome.exit, made.stderr.as_str()), (Exit::Code(0), ""));
+    for (name, content, executable) in [("main", "artefact", true), ("sub/file", "inner", false), ("empty", "", false)]
+    {
+        let expected = SourceFile { name: name.into(), content: content.into(), executable };
+        assert_eq!(sandbox.read(name, 100).await.unwrap(), Some(expected), "{name}");
+    }
+    for name in ["link", "etc/passwd", "twice", "again", "fifo", "big", "sub", "removed", "own-link", "dir-link/file"] {
+        assert_eq!(sandbox.read(name, 100).await.unwrap(), None, "{name}");
+    }
+    assert_eq!(sandbox.read("big", 1 << 20).await.unwrap().map(|file| file.content.len()), Some(1 << 20));
+    // The sandbox is as good as before.
+    let after = stage(&mut sandbox, shell("cat main"), limits(), "").await.unwrap();
+    assert_eq!((after.stdout.as_str(), after.outcome.limit), ("artefact", None));
+    // A name that leads out is no request at all: the spawner closes the connection.
+    assert_eq!(sandbox.read("../etc/passwd", 100).await.unwrap_err().step, Step::Spawner);
+}
+
+#[tokio::test]
+async fn nothing_is_read_while_a_program_could_change_it() {
+    let spawner = spawner().await;
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    let _stdio = sandbox.load(shell("sleep 60"), limits()).await.unwrap();
+    assert_eq!(sandbox.read("main", 100).await.unwrap_err().step, Step::State);
+}
+
+#[tokio::test]
 async fn failures_of_ours_name_their_step() {
     let spawner = spawner().await;
     let mut sandbox = spawner.client.create(spec()).await.unwrap();

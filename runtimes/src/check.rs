@@ -9,9 +9,9 @@ use crankcase_sandbox::spec::is_safe_name;
 use crate::error::ManifestError;
 use crate::gates::Gates;
 use crate::hello::Hello;
-use crate::manifest::{RawManifest, RawSource, RawStage, RawToolchain, RawWarm, Scan};
+use crate::manifest::{RawDirect, RawKeep, RawManifest, RawSource, RawStage, RawToolchain, RawWarm, Scan};
 use crate::paths;
-use crate::runtime::{Runtime, Source, Stage, Toolchain};
+use crate::runtime::{Direct, Keep, Runtime, Source, Stage, Toolchain};
 use crate::template::{RESERVED, Template};
 use crate::warm::Warm;
 
@@ -195,10 +195,53 @@ impl Check<'_> {
             }
             files.push((file.name, file.content));
         }
+        let keep = raw.keep.map(|keep| self.keep(&format!("{key}.keep"), keep, raw.artefact.as_deref()));
+        let direct = raw.direct.and_then(|direct| self.direct(&format!("{key}.direct"), &direct, &raw.tools, &tools));
         let warm = raw.warm.map(|warm| self.warm(&format!("{key}.warm"), warm, &names, compile.is_some()));
         let version_prefix = raw.version.prefix;
         let artefact = raw.artefact;
-        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, files, warm }, missing)
+        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, keep, direct, files, warm }, missing)
+    }
+
+    fn keep(&mut self, key: &str, raw: RawKeep, artefact: Option<&str>) -> Keep {
+        if raw.files.is_empty() {
+            self.error(format!("{key}.files"), "at least one is needed");
+        }
+        for (index, name) in raw.files.iter().enumerate() {
+            if !is_safe_name(name) || raw.files[..index].contains(name) {
+                self.error(format!("{key}.files"), format!("{name:?} is no name of its own below the work directory"));
+            }
+            // No source can have such a name.
+            let part = artefact.is_some_and(|whole| {
+                name.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+            if !part {
+                self.error(format!("{key}.files"), format!("{name:?} is neither the artefact nor below it"));
+            }
+        }
+        if raw.unless.iter().any(String::is_empty) {
+            self.error(format!("{key}.unless"), "the empty word stands in every source");
+        }
+        Keep { files: raw.files, unless: raw.unless, single_file: raw.single_file }
+    }
+
+    fn direct(
+        &mut self,
+        key: &str,
+        raw: &RawDirect,
+        named: &BTreeMap<String, Vec<String>>,
+        found: &[(String, PathBuf)],
+    ) -> Option<Direct> {
+        let mut path = |leaf: &str, name: &str| {
+            if !named.contains_key(name) {
+                self.error(format!("{key}.{leaf}"), format!("there is no tool {name:?}"));
+            }
+            let (_, path) = found.iter().find(|(tool, _)| tool == name)?;
+            Some(path.to_string_lossy().into_owned())
+        };
+        let (shell, remove) = (path("shell", &raw.shell), path("remove", &raw.remove));
+        let (assembler, linker) = (path("assembler", &raw.assembler), path("linker", &raw.linker));
+        Some(Direct { shell: shell?, remove: remove?, assembler: assembler?, linker: linker?, steps: OnceLock::new() })
     }
 
     fn warm(&mut self, key: &str, raw: RawWarm, tools: &[&str], has_compile: bool) -> Warm {

@@ -13,10 +13,12 @@
 
 mod builtin;
 mod check;
+mod direct;
 mod error;
 mod gates;
 mod java_agent;
 mod hello;
+mod identity;
 mod limits;
 mod manifest;
 mod paths;
@@ -31,7 +33,7 @@ mod warm;
 pub use error::{ManifestError, PlanError};
 pub use hello::Hello;
 pub use limits::{ManifestLimits, StageOverrides};
-pub use plan::{Plan, Request};
+pub use plan::{Kept, Plan, Request};
 pub use registry::Registry;
 pub use runtime::Runtime;
 pub use warm::WarmStart;

@@ -73,9 +73,34 @@ pub(crate) struct RawToolchain {
     #[serde(default)]
     pub(crate) artefact: Option<String>,
     #[serde(default)]
+    pub(crate) keep: Option<RawKeep>,
+    #[serde(default)]
+    pub(crate) direct: Option<RawDirect>,
+    #[serde(default)]
     pub(crate) files: Vec<RawFile>,
     #[serde(default)]
     pub(crate) warm: Option<RawWarm>,
+}
+
+/// What of the compile stage's work can be kept for the same sources.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawKeep {
+    pub(crate) files: Vec<String>,
+    #[serde(default)]
+    pub(crate) unless: Vec<String>,
+    #[serde(default)]
+    pub(crate) single_file: bool,
+}
+
+/// The tools by which a compiler driver's steps are taken without it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawDirect {
+    pub(crate) shell: String,
+    pub(crate) remove: String,
+    pub(crate) assembler: String,
+    pub(crate) linker: String,
 }
 
 /// How the version is asked for and found in the answer.

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use crankcase_sandbox::spec::{COMMAND_BYTES_MAX, FILES_MAX, SourceFile, StageCommand, is_safe_name};
 
+use crate::direct::OBJECT;
 use crate::error::PlanError;
 use crate::manifest::Scan;
-use crate::runtime::{Runtime, Stage, Toolchain};
+use crate::runtime::{Keep, Runtime, Stage, Toolchain};
 use crate::scan;
 use crate::template::{Template, Values};
+use crate::version;
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,18 @@ pub struct Plan {
     pub warm: bool,
     /// Written beside `files` for such a process alone; its gate takes them away again.
     pub warm_files: Vec<SourceFile>,
+    /// What may be kept of the compile stage's work and brought along instead of it; none when compiling again could
+    /// make something else, or makes files whose names are not known beforehand.
+    pub kept: Option<Kept>,
+}
+
+/// The compile stage's work: with these in the work directory beside the sources, the run stage needs no compiler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Regular files below the work directory, by name.
+    pub files: Vec<String>,
+    /// What makes them, as the manifest has it, whether or not a driver's steps are known yet.
+    pub command: StageCommand,
 }
 
 /// What every stage's environment starts from.
@@ -70,15 +84,14 @@ pub(crate) fn make(runtime: &Runtime, request: &Request<'_>) -> Result<Plan, Pla
         heap_mb: 0,
         tools: &chain.tools,
     };
-    let compile = chain
-        .compile
-        .as_ref()
-        .map(|stage| command_of(runtime, stage, &values, request.compile_memory_bytes, &[]))
-        .transpose()?;
+    let compile = |stage| compile(runtime, chain, stage, &values, request.compile_memory_bytes);
+    let (compile, as_written) = chain.compile.as_ref().map(compile).transpose()?.unzip();
     let run = command_of(runtime, &chain.run, &values, request.run_memory_bytes, request.args)?;
+    let files = files(chain, &names.source, request)?;
+    let keep = chain.keep.as_ref().filter(|keep| keep.applies(&files, request));
+    let kept = keep.zip(as_written).map(|(keep, command)| Kept { files: keep.files.clone(), command });
     let order = chain.warm.as_ref().and_then(|warm| warm.order.as_ref());
     let warm_files: Vec<SourceFile> = order.map(|(name, lines)| order_file(name, lines, &values)).into_iter().collect();
-    let files = files(chain, &names.source, request)?;
     let taken = |order: &SourceFile| files.iter().any(|file| file.name == order.name);
     Ok(Plan {
         warm: chain.warm.as_ref().is_some_and(|warm| warm.suits(request)) && !warm_files.iter().any(taken),
@@ -87,6 +100,7 @@ pub(crate) fn make(runtime: &Runtime, request: &Request<'_>) -> Result<Plan, Pla
         compile,
         run,
         artefact: chain.artefact.clone(),
+        kept,
     })
 }
 
@@ -114,6 +128,37 @@ fn order_file(name: &str, lines: &[Template], values: &Values<'_>) -> SourceFile
     let mut words = Vec::new();
     lines.iter().for_each(|line| line.expand_into(values, &mut words));
     SourceFile { name: name.to_owned(), content: (words.join("\n") + "\n").into_bytes(), executable: false }
+}
+
+/// The compile command, without the compiler's driver where its steps are known and one file is all there is; then the
+/// command as the manifest has it.
+fn compile(
+    runtime: &Runtime,
+    chain: &Toolchain,
+    stage: &Stage,
+    values: &Values<'_>,
+    memory_bytes: u64,
+) -> Result<(StageCommand, StageCommand), PlanError> {
+    let driver = command_of(runtime, stage, values, memory_bytes, &[])?;
+    let Some((direct, steps)) = chain.direct.as_ref().and_then(|direct| Some((direct, direct.steps.get()?))) else {
+        return Ok((driver.clone(), driver));
+    };
+    if values.sources.len() != 1 || values.source != version::main_file(runtime) {
+        return Ok((driver.clone(), driver));
+    }
+    let object = [OBJECT.to_owned()];
+    let link = command_of(runtime, stage, &Values { sources: &object, ..values.clone() }, memory_bytes, &[])?;
+    let script = steps.script(direct, &driver.argv, &link.argv);
+    let argv = vec![direct.shell.clone(), "-c".to_owned(), script];
+    Ok((StageCommand { argv, env: driver.env.clone() }, driver))
+}
+
+impl Keep {
+    fn applies(&self, files: &[SourceFile], request: &Request<'_>) -> bool {
+        let holds = |file: &SourceFile, word: &str| memchr::memmem::find(&file.content, word.as_bytes()).is_some();
+        (!self.single_file || request.files.is_empty())
+            && !files.iter().any(|file| self.unless.iter().any(|word| holds(file, word)))
+    }
 }
 
 /// What the main file's text decides.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::direct::Steps;
 use crate::error::PlanError;
 use crate::hello::Hello;
+use crate::identity;
 use crate::limits::ManifestLimits;
 use crate::manifest::Scan;
 use crate::plan::{self, Plan, Request};
@@ -57,8 +59,32 @@ pub(crate) struct Toolchain {
     pub(crate) compile: Option<Stage>,
     pub(crate) run: Stage,
     pub(crate) artefact: Option<String>,
+    pub(crate) keep: Option<Keep>,
+    pub(crate) direct: Option<Direct>,
     pub(crate) files: Vec<(String, String)>,
     pub(crate) warm: Option<Warm>,
+}
+
+/// How the compile command, which is one of a GCC driver, is done without the driver.
+#[derive(Debug)]
+pub(crate) struct Direct {
+    pub(crate) shell: String,
+    pub(crate) remove: String,
+    pub(crate) assembler: String,
+    pub(crate) linker: String,
+    /// Asked of the driver together with the version; until then, and where it cannot be read, the driver is used.
+    pub(crate) steps: OnceLock<Steps>,
+}
+
+/// What of the compile stage's work can be kept, and for which sources it cannot.
+#[derive(Debug)]
+pub(crate) struct Keep {
+    /// All that the run stage needs of it.
+    pub(crate) files: Vec<String>,
+    /// With one of these words in a source, compiling it again may make something else.
+    pub(crate) unless: Vec<String>,
+    /// Only of programs that are one file: further ones make further files.
+    pub(crate) single_file: bool,
 }
 
 /// One command.
@@ -95,6 +121,13 @@ impl Runtime {
     /// The tools that were found: name in the manifest and path. Empty when not installed.
     pub fn tools(&self) -> impl Iterator<Item = (&str, &std::path::Path)> {
         self.toolchain.iter().flat_map(|chain| chain.tools.iter().map(|(name, path)| (name.as_str(), path.as_path())))
+    }
+
+    /// What tells the installed toolchain from any other: its version as far as it is known, the identity of each tool's
+    /// file, and of what says that something it stands on was installed or removed. Looked up at each call.
+    #[must_use]
+    pub fn toolchain_identity(&self) -> String {
+        identity::of(self.tools().map(|(_, path)| path))
     }
 
     /// The manifest's file; `<built-in>/NAME.toml` for one of the binary.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime};
 
+use crate::direct::Steps;
 use crate::runtime::{Runtime, Toolchain};
 use crate::template::Values;
 
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many tools are asked at once.
 const THREADS: usize = 4;
 /// How much of an answer is read, bytes.
-const ANSWER_BYTES_MAX: u64 = 4096;
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// The longest version that is believed, bytes.
 const VERSION_BYTES_MAX: usize = 40;
 
@@ -38,6 +39,13 @@ pub(crate) fn detect<'a>(
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((runtime, chain)) = next else { return };
+                    if let (Some(direct), Some(command)) = (&chain.direct, driver_question(runtime, chain))
+                        && let Some(answer) = ask(&command)
+                        && let Some(steps) =
+                            Steps::read(&answer, &main_file(runtime), &direct.assembler, &direct.linker)
+                    {
+                        let _ = direct.steps.set(steps);
+                    }
                     if let Some(version) = version(chain, ask) {
                         // A thread of another call may have been faster, with the same answer.
                         let _ = runtime.version.set(version);
@@ -60,6 +68,22 @@ fn version(chain: &Toolchain, ask: &(dyn Fn(&[String]) -> Option<String> + Sync)
     let mut cache = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     cache.get_or_insert_default().insert(key, version.clone());
     Some(version)
+}
+
+/// The main file's name where no source decides it.
+pub(crate) fn main_file(runtime: &Runtime) -> String {
+    runtime.source.file.expand(&Values::default())
+}
+
+/// The compile command with `-###`: what the driver would start, in its own words.
+fn driver_question(runtime: &Runtime, chain: &Toolchain) -> Option<Vec<String>> {
+    let source = main_file(runtime);
+    let sources = [source.clone()];
+    let values = Values { source: &source, sources: &sources, tools: &chain.tools, ..Values::default() };
+    let mut command = Vec::new();
+    chain.compile.as_ref()?.command.iter().for_each(|word| word.expand_into(&values, &mut command));
+    command.insert(1, "-###".to_owned());
+    Some(command)
 }
 
 /// A tool's file behind its links, its modification time and size.

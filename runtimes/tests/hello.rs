@@ -232,3 +232,61 @@ fn versions_are_found_for_what_is_installed() {
         assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{}: {version}", runtime.name);
     }
 }
+
+/// Without the driver a program is what it was with it, and so is everything that is said about it.
+#[test]
+fn a_compiler_without_its_driver_says_what_the_driver_says() {
+    let (driver, direct) = (registry(), registry());
+    direct.detect_versions();
+    for (language, code) in [
+        ("c", "#include <stdio.h>\nint main(void) { int unused; puts(\"hi\"); return 3 }\n"),
+        ("c", "#include <stdio.h>\nint main(void) { char *p = 1; puts(\"hi\"); return 3; }\n"),
+        ("c", "#include <missing.h>\nint main(void) { return 0; }\n"),
+        ("c", "int f(void);\nint main(void) { return f(); }\n"),
+        ("c", "char *gets(char *);\nint main(void) { char line[9]; return gets(line) != 0; }\n"),
+        ("c", "int main(void) { __asm__(\"nonsense\"); return 0; }\n"),
+        (
+            "c",
+            "#include <math.h>\n#include <pthread.h>\n#include <stdio.h>\nstatic void *f(void *x) { return x; }\nint main(int n, char **v) { pthread_t t; pthread_create(&t, 0, f, 0); pthread_join(t, 0); printf(\"%.3f\\n\", pow(n + 1, .5)); return 0; }\n",
+        ),
+        ("cpp", "#include <iostream>\nint main() { std::cout << \"hi\\n\"; return 4; }\n"),
+        ("cpp", "#include <vector>\nint main() { std::vector<int> v; v.push_back(\"x\"); }\n"),
+        ("cpp", "int f();\nint main() { return f(); }\n"),
+        (
+            "cpp",
+            "#include <stdexcept>\nint main() { try { throw std::runtime_error(\"x\"); } catch (std::exception &) { return 7; } }\n",
+        ),
+    ] {
+        let plan = |registry: &Registry| registry.find(language).unwrap().plan(&request(code, &[], &[])).unwrap();
+        let (with, without) = (plan(&driver), plan(&direct));
+        let argv = |plan: &Plan| plan.compile.clone().unwrap().argv;
+        if argv(&with) == argv(&without) {
+            eprintln!("SKIP {language}: no gold here");
+            continue;
+        }
+        assert!(argv(&without)[2].contains("/cc1"), "{:?}", argv(&without));
+        // A program that was kept before the steps were known is found afterwards.
+        assert_eq!(with.kept, without.kept);
+        let (with, without) = (run(&with, ""), run(&without, ""));
+        assert_eq!(with.status, without.status, "{code}: {}", text(&without.stderr));
+        assert_eq!(text(&with.stdout), text(&without.stdout), "{code}");
+        assert_eq!(plain(&text(&with.stderr)), plain(&text(&without.stderr)), "{code}");
+    }
+    // Of several files each is compiled by itself: the driver's work.
+    let files = [file("other.c", "int f(void) { return 5; }\n")];
+    let runtime = direct.find("c").unwrap();
+    let plan = runtime.plan(&request("int f(void);\nint main(void) { return f(); }\n", &files, &[])).unwrap();
+    assert!(plan.compile.clone().unwrap().argv[0].ends_with("gcc"));
+    assert_eq!(run(&plan, "").status.code(), Some(5));
+}
+
+/// Without the names of temporary files, which differ from run to run anyway.
+fn plain(said: &str) -> String {
+    let is_temporary = |word: &str| word.contains("/tmp") && word.contains(".o");
+    let words = |line: &str| {
+        line.split(' ')
+            .map(|word| if is_temporary(word) { "OBJECT" } else { word }.to_owned() + " ")
+            .collect::<String>()
+    };
+    said.lines().map(|line| words(line) + "\n").collect()
+}

@@ -260,6 +260,14 @@ fn every_mistake_has_its_file_and_key() {
         ("heap-percent = 50", "heap-percent = 0", "toolchain.1.run.heap-percent"),
         ("M = \"{memory-mb}\"", "M = \"{sources}\"", "toolchain.1.run.environment.M"),
         ("[[toolchain]]\n", "[[toolchain]]\nartefact = \"/x\"\n", "toolchain.1.artefact"),
+        ("[[toolchain]]\n", "[[toolchain]]\nkeep = { files = [\"main\"] }\n", "toolchain.1.keep.files"),
+        ("[[toolchain]]\n", "[[toolchain]]\nkeep = { files = [] }\n", "toolchain.1.keep.files"),
+        ("[[toolchain]]\n", "[[toolchain]]\nkeep = { files = [\"m\"], unless = [\"\"] }\n", "toolchain.1.keep.unless"),
+        (
+            "[[toolchain]]\n",
+            "[[toolchain]]\ndirect = { shell = \"sh\", remove = \"cat\", assembler = \"cat\", linker = \"cat\" }\n",
+            "toolchain.1.direct.shell",
+        ),
         ("[[toolchain]]\n", "[[toolchain]]\nfiles = [{ name = \"../x\", content = \"\" }]\n", "toolchain.1.files"),
         ("expected-stdout = \"cat\"", "expected-stdout = \"\"", "hello.expected-stdout"),
     ] {

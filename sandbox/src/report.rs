@@ -11,6 +11,8 @@ pub enum Report {
     Ready,
     /// The files are written.
     Written,
+    /// The answer to a request for a file; its descriptor comes along where there is one.
+    File,
     /// The payload is forked and waits.
     Forked,
     /// The payload ended and nothing else is alive in the sandbox but init.
@@ -39,6 +41,7 @@ impl Report {
             Self::Written => [3, 0, 0, 0, 0, 0, 0, 0],
             Self::Forked => [4, 0, 0, 0, 0, 0, 0, 0],
             Self::Ended { exited, status, box_full } => [5, exited as u8, status, box_full as u8, 0, 0, 0, 0],
+            Self::File => [7, 0, 0, 0, 0, 0, 0, 0],
             Self::Failed(error) => {
                 let errno = error.errno.to_le_bytes();
                 [6, error.step as u8, 0, 0, errno[0], errno[1], errno[2], errno[3]]
@@ -58,6 +61,7 @@ impl Report {
             5 if bytes[1] < 2 && bytes[3] < 2 => {
                 Self::Ended { exited: bytes[1] == 1, status: bytes[2], box_full: bytes[3] == 1 }
             }
+            7 => Self::File,
             6 => Self::Failed(SandboxError {
                 step: Step::from_code(bytes[1])?,
                 errno: i32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
@@ -77,6 +81,7 @@ mod tests {
             Report::NeedsMap,
             Report::Ready,
             Report::Written,
+            Report::File,
             Report::Forked,
             Report::Ended { exited: true, status: 7, box_full: false },
             Report::Ended { exited: false, status: 9, box_full: true },

@@ -5,6 +5,7 @@
 //! | [`Request::Hello`] | first frame only | [`Event::Welcome`] |
 //! | [`Request::Create`] | id unused | [`Event::Created`] or [`Event::Failed`] |
 //! | [`Request::Write`] + pack | created, loaded, between stages | [`Event::Written`] |
+//! | [`Request::Read`] | created, between stages | [`Event::File`] + the file's descriptor, or none |
 //! | [`Request::Load`] | created, between stages | [`Event::Loaded`] + stdin, stdout, stderr |
 //! | [`Request::CreateTemplate`] | id unused | [`Event::Created`] or [`Event::Failed`] |
 //! | [`Request::Fork`] | created, nothing loaded before | [`Event::Loaded`] + stdin, stdout, stderr |
@@ -24,7 +25,7 @@ use thiserror::Error;
 use crate::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
 use crate::spec::{
     COMMAND_BYTES_MAX, CpuQuota, CpuTime, MemoryMax, PidsMax, SandboxSpec, StageCommand, StageLimits, TmpfsInodes,
-    TmpfsSize, WallTime,
+    TmpfsSize, WallTime, is_safe_name,
 };
 use codec::{Reader, Writer};
 pub use pack::{PACK_BYTES_MAX, Packed, pack, unpack};
@@ -90,6 +91,13 @@ pub enum Request {
     Write {
         /// Which sandbox.
         id: SandboxId,
+    },
+    /// Asks for a regular file of the work directory. What it holds the programs before have determined.
+    Read {
+        /// Which sandbox.
+        id: SandboxId,
+        /// Its name, checked by [`is_safe_name`].
+        name: String,
     },
     /// Forks the payload and holds it one step before `execve`, or in its gate.
     Load {
@@ -159,6 +167,12 @@ pub enum Event {
     },
     /// The files are there.
     Written {
+        /// Which.
+        id: SandboxId,
+    },
+    /// Answers [`Request::Read`]; a descriptor comes along where there is such a file. It comes out of the sandbox, past
+    /// the spawner, unexamined: whoever receives it must find out what it is.
+    File {
         /// Which.
         id: SandboxId,
     },
@@ -257,6 +271,11 @@ impl Request {
                 w.u8(7);
                 w.u32(*id);
             }
+            Self::Read { id, name } => {
+                w.u8(16);
+                w.u32(*id);
+                w.text(name);
+            }
         }
         w.into_bytes()
     }
@@ -291,6 +310,13 @@ impl Request {
             }
             11 => Self::Adopt { pid: r.u32()? },
             10 => Self::Fork { id: r.u32()?, template: r.u32()?, limits: read_limits(&mut r)? },
+            16 => {
+                let (id, name) = (r.u32()?, r.text("file name")?);
+                if !is_safe_name(&name) {
+                    return Err(WireError::Value("file name"));
+                }
+                Self::Read { id, name }
+            }
             kind => return Err(WireError::Kind(kind)),
         };
         r.finish()?;
@@ -359,6 +385,10 @@ impl Event {
                 w.u8(*exit_code);
                 w.text(text);
             }
+            Self::File { id } => {
+                w.u8(16);
+                w.u32(*id);
+            }
         }
         w.into_bytes()
     }
@@ -404,6 +434,7 @@ impl Event {
             },
             7 => Self::Destroyed { id: r.u32()? },
             9 => Self::Compiled { id: r.u32()?, exit_code: r.u8()?, text: r.text("diagnostics")? },
+            16 => Self::File { id: r.u32()? },
             kind => return Err(WireError::Kind(kind)),
         };
         r.finish()?;

@@ -1,6 +1,7 @@
 //! The wire contract over HTTP, against the built daemon, with real programs.
 #![forbid(unsafe_code)]
 
+mod artefacts;
 mod batch;
 mod compile;
 mod cors;

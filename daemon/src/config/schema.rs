@@ -277,6 +277,10 @@ pub const KEYS: &[Key] = &[
         "Directories with manifests of further languages; one of a known name replaces it."),
     Key::is("runtimes.enabled", "\"all\"", Or("all", &List(&Name)),
         "The languages to offer, by name."),
+    Key::is("runtimes.artefact-cache", "\"256MiB\"", Or("off", &Size(MIB, 1024 * GIB)),
+        "Disk space in data-dir for what compilers made, so that a program that was compiled before starts at once; the least recently used goes first. off: nothing is kept."),
+    Key::is("runtimes.artefact-scope", "\"room\"", OneOf(&["global", "room", "user"]),
+        "Who shares it. A fast answer tells that somebody of the same scope had exactly this program compiled before. room: its members (outside of rooms a user, or an address of users without a name); user: nobody; global: everybody."),
 
     Key::is("sandbox.spawner-socket", "\"auto\"", Or("auto", &AbsolutePath),
         "The socket of a spawner that runs as a service of its own. auto: the daemon starts its own, which takes root."),

@@ -11,6 +11,7 @@ use super::convert::FromChecked;
 use super::kind::Checked;
 use super::reader::Reader;
 use super::secret::Secret;
+use crate::jobs::artefacts::Scope;
 use crate::jobs::lock::RoomLocks;
 
 /// `[server]`
@@ -140,6 +141,10 @@ pub struct Runtimes {
     pub directories: Vec<PathBuf>,
     /// The languages to offer; none: all.
     pub enabled: Option<Vec<String>>,
+    /// Bytes of what compilers made that are kept; none: nothing is.
+    pub artefact_cache: Option<u64>,
+    /// Who shares it.
+    pub artefact_scope: Scope,
 }
 
 /// `[sandbox]`
@@ -322,13 +327,29 @@ impl Redis {
 
 impl Runtimes {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        Self { directories: reader.get("runtimes.directories"), enabled: reader.get("runtimes.enabled") }
+        Self {
+            directories: reader.get("runtimes.directories"),
+            enabled: reader.get("runtimes.enabled"),
+            artefact_cache: reader.get("runtimes.artefact-cache"),
+            artefact_scope: reader.get("runtimes.artefact-scope"),
+        }
     }
 
     /// Whether a language, by its name, is among those to offer.
     #[must_use]
     pub fn offers(&self, language: &str) -> bool {
         self.enabled.as_ref().is_none_or(|names| names.iter().any(|name| name == language))
+    }
+}
+
+impl FromChecked for Scope {
+    fn from_checked(checked: Checked) -> Option<Self> {
+        match String::from_checked(checked)?.as_str() {
+            "global" => Some(Self::Global),
+            "room" => Some(Self::Room),
+            "user" => Some(Self::User),
+            _ => None,
+        }
     }
 }
 

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crankcase_sandbox::outcome::{SandboxError, Verdict};
+use crankcase_sandbox::outcome::SandboxError;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{BatchFinished, BatchRunner, BatchSubmission, Case, CaseResult, CaseVerdict};
+use super::building::{Building, Built};
 use super::execution::{CompileResult, Finished, Head, RunResult, Status, Truncated};
 use super::idempotency::{Begun, Key, Owner, Share};
 use super::lifecycle::{finished, millis_since, record};
@@ -47,6 +48,7 @@ struct Batch {
     head: Head,
     program: Program,
     cases: Vec<Case>,
+    address: Option<std::net::IpAddr>,
     received: Instant,
     cancel: CancellationToken,
 }
@@ -93,6 +95,7 @@ impl Jobs {
             head,
             program,
             cases: batch.cases,
+            address: submission.address,
             received: submission.received,
             cancel,
         };
@@ -100,7 +103,7 @@ impl Jobs {
         let (sender, refused) = tokio::sync::oneshot::channel();
         inner.tasks.spawn(async move {
             let (inner, id) = (Arc::clone(&batch.inner), batch.head.id.clone());
-            if let Err(refusal) = batch.carry_out(owner, quota, submission.address).await {
+            if let Err(refusal) = batch.carry_out(owner, quota).await {
                 let _ = sender.send(refusal);
             }
             inner.forget(&id);
@@ -133,17 +136,12 @@ impl Taken {
 }
 
 impl Batch {
-    async fn carry_out(
-        self,
-        owner: Owner<Arc<BatchFinished>>,
-        quota: QuotaPlace,
-        address: Option<std::net::IpAddr>,
-    ) -> Result<(), Refusal> {
+    async fn carry_out(self, owner: Owner<Arc<BatchFinished>>, quota: QuotaPlace) -> Result<(), Refusal> {
         let turn = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Refusal::Cancelled),
             () = owner.abandoned().clone().cancelled_owned() => Err(Refusal::Cancelled),
-            turn = self.wait_for_turn(address) => turn,
+            turn = self.wait_for_turn() => turn,
         };
         let (mut permit, room) = match turn {
             Ok(turn) if owner.start() => turn,
@@ -189,10 +187,7 @@ impl Batch {
         Ok(())
     }
 
-    async fn wait_for_turn(
-        &self,
-        address: Option<std::net::IpAddr>,
-    ) -> Result<(super::admission::Permit, Option<RoomGuard>), Refusal> {
+    async fn wait_for_turn(&self) -> Result<(super::admission::Permit, Option<RoomGuard>), Refusal> {
         let parts = &self.inner.parts;
         let room = match self.head.room.is_room() {
             false => None,
@@ -202,7 +197,7 @@ impl Batch {
                 Some(parts.locks.acquire(&self.head.room, wait).await.map_err(busy)?)
             }
         };
-        let request = self.inner.request(&self.head, &self.program, address, true);
+        let request = self.inner.request(&self.head, &self.program, self.address, true);
         let permit = parts.admission.admit(request).await.map_err(|error| self.inner.refusal(error))?;
         Ok((permit, room))
     }
@@ -238,21 +233,20 @@ impl Batch {
 
     /// A sandbox with the program in it; none after a compile error.
     async fn compiled(&self, progress: &mut Progress) -> Result<Option<Sandbox>, SandboxError> {
-        let mut sandbox = self.inner.parts.spawner.create(self.program.limits.sandbox).await?;
-        sandbox.write(&self.program.plan.files).await?;
-        if let Some(command) = self.program.plan.compile.clone() {
-            let stage = Stage { limits: self.program.limits.compile, ..self.stage(command, "") };
-            let report = stage.run(&mut sandbox).await?;
+        let (inner, head, program) = (&*self.inner, &self.head, &self.program);
+        let building = Building { inner, head, program, address: self.address, cancel: &self.cancel };
+        let mut built = Built::default();
+        building.build(&mut built).await?;
+        if let Some(report) = built.compile {
             progress.cpu += report.outcome.cpu_time;
-            let ok = report.outcome.verdict() == Verdict::Ok;
             let result = Ran { compile: Some(report), run: Ok(None) }.result(&self.program.limits, 0, 0);
-            progress.compile.clone_from(&result.compile);
-            if !ok {
+            // The first compile is the batch's; one that is repeated for a fresh sandbox prints nothing else.
+            progress.compile = progress.compile.take().or_else(|| result.compile.clone());
+            if built.sandbox.is_none() {
                 progress.compile_error = Some(result);
-                return Ok(None);
             }
         }
-        Ok(Some(sandbox))
+        Ok(built.sandbox)
     }
 
     fn stage<'a>(&'a self, command: crankcase_sandbox::spec::StageCommand, stdin: &'a str) -> Stage<'a> {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info, warn};
 
 use super::admission::{AdmissionError, Permit, Waiting};
+use super::building::{Building, Built};
 use super::execution::{Finished, Head, Status};
 use super::idempotency::Owner;
 use super::live_output::LiveOutput;
@@ -91,7 +92,7 @@ impl Job {
     }
 
     async fn run_started(self, turn: Turn) {
-        let Self { inner, head, program, owner, quota, cancel, input, received, .. } = self;
+        let Self { inner, head, program, owner, quota, cancel, input, received, address, .. } = self;
         let started = Instant::now();
         let account = quota.started();
         let started_at = unix_ms();
@@ -104,9 +105,8 @@ impl Job {
             observer.started(&head).await;
         }
         let mut permit = turn.permit;
-        let mut starting = Duration::ZERO;
-        let ran =
-            run_program(&inner, &head, &program, observer.clone(), &cancel, input, &mut permit, &mut starting).await;
+        let building = Building { inner: &inner, head: &head, program: &program, address, cancel: &cancel };
+        let (ran, starting) = run_program(&building, &head, observer.clone(), input, &mut permit).await;
         let running = started.elapsed().saturating_sub(starting);
         account.charge(ran.cpu_time());
         let queue_time = u64::try_from((started - received).as_millis()).unwrap_or(u64::MAX);
@@ -194,56 +194,40 @@ async fn announce_while<T, P: Clone>(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "all of it belongs to one execution and has no other use")]
+/// What came of the stages, and how long it took until there was a sandbox.
 async fn run_program(
-    inner: &Inner,
+    building: &Building<'_>,
     head: &Arc<Head>,
-    program: &Program,
     observer: Option<Arc<dyn RoomObserver>>,
-    cancel: &CancellationToken,
     input: Option<mpsc::Receiver<String>>,
     permit: &mut Permit,
-    starting: &mut Duration,
-) -> Ran {
-    let before = Instant::now();
-    let mut compile = None;
+) -> (Ran, Duration) {
+    let Building { inner, program, cancel, .. } = *building;
+    let mut built = Built::default();
     let run = async {
-        let mut sandbox = inner.parts.spawner.create(program.limits.sandbox).await?;
-        sandbox.write(&program.plan.files).await?;
-        *starting = before.elapsed();
-        let stage = |command, limits| Stage {
-            command,
-            limits,
-            stdin: "",
-            input: None,
-            output_bytes: program.limits.output_bytes,
-            cancel,
-            live: None,
-        };
-        if let Some(command) = program.plan.compile.clone() {
-            let report = stage(command, program.limits.compile).run(&mut sandbox).await?;
-            let failed = report.outcome.verdict() != crankcase_sandbox::outcome::Verdict::Ok;
-            compile = Some(report);
-            if failed {
-                return Ok(None);
-            }
+        building.build(&mut built).await?;
+        let Some(sandbox) = &mut built.sandbox else { return Ok(None) };
+        if program.plan.compile.is_some() {
             permit.shrink_memory(program.limits.run.memory.get());
         }
         let interval = inner.parts.config.rooms.live_output_interval;
         let live = observer.map(|observer| LiveOutput { observer, head: Arc::clone(head), interval });
         let run = Stage {
+            command: program.plan.run.clone(),
+            limits: program.limits.run,
             stdin: &head.stdin,
             input,
+            output_bytes: program.limits.output_bytes,
+            cancel,
             live: live.as_ref(),
-            ..stage(program.plan.run.clone(), program.limits.run)
         };
-        run.run(&mut sandbox).await.map(Some)
+        run.run(sandbox).await.map(Some)
     }
     .await;
     if let Err(error) = &run {
         warn!(%error, "the sandbox failed");
     }
-    Ran { compile, run }
+    (Ran { compile: built.compile, run }, built.starting)
 }
 
 /// Commits a finished execution.

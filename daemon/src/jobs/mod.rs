@@ -7,8 +7,10 @@
 //! **Invariant.** Nothing here knows HTTP or sockets; rooms are told through [`RoomObserver`].
 
 pub mod admission;
+pub mod artefacts;
 pub mod batch;
 mod batch_run;
+mod building;
 pub mod capture;
 pub mod execution;
 pub mod idempotency;
@@ -39,6 +41,7 @@ use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crate::metrics::Metrics;
 use crate::spawner_client::SpawnerClient;
 use admission::{Admission, Request, RoomKey};
+use artefacts::Artefacts;
 use execution::{Finished, Head, TextFile};
 use idempotency::{Begun, Key, Live, Share};
 use lifecycle::Job;
@@ -70,6 +73,8 @@ pub struct Parts {
     pub locks: RoomLocks,
     /// What fits the machine.
     pub admission: Admission,
+    /// What compilers made before.
+    pub artefacts: Artefacts,
     /// What happens, in numbers.
     pub metrics: Metrics,
 }

@@ -52,6 +52,12 @@ struct PoolLabels {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    language: Arc<str>,
+    result: &'static str,
+}
+
 type Histograms = Family<LanguageLabel, Histogram, fn() -> Histogram>;
 
 /// How long the phases of one execution took.
@@ -84,6 +90,9 @@ struct Inner {
     running: Histograms,
     cpu_seconds: Family<LanguageLabel, Counter<f64, AtomicU64>>,
     pools: Family<PoolLabels, Gauge>,
+    artefacts: Family<CacheLabels, Counter>,
+    artefact_entries: Gauge,
+    artefact_bytes: Gauge,
     levels: Levels,
 }
 
@@ -120,6 +129,9 @@ impl Metrics {
             running: Family::new_with_constructor(seconds),
             cpu_seconds: Family::default(),
             pools: Family::default(),
+            artefacts: Family::default(),
+            artefact_entries: Gauge::default(),
+            artefact_bytes: Gauge::default(),
             levels: Levels::default(),
         };
         inner.register();
@@ -148,6 +160,19 @@ impl Metrics {
     pub fn pool(&self, language: &str, kind: &'static str, ready: usize) {
         let labels = PoolLabels { language: self.inner.language(language), kind };
         self.inner.pools.get_or_create(&labels).set(i64::try_from(ready).unwrap_or(i64::MAX));
+    }
+
+    /// A program was looked for among those compiled before.
+    pub fn artefact_asked_for(&self, language: &str, found: bool) {
+        let result = if found { "hit" } else { "miss" };
+        let labels = CacheLabels { language: self.inner.language(language), result };
+        self.inner.artefacts.get_or_create(&labels).inc();
+    }
+
+    /// So many of them are kept, in so many bytes of disk.
+    pub fn artefacts_kept(&self, entries: usize, bytes: u64) {
+        self.inner.artefact_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.inner.artefact_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The levels that others keep up to date.
@@ -202,6 +227,18 @@ impl Inner {
         registry.register_with_unit("running", "Wall time of all stages", Unit::Seconds, self.running.clone());
         registry.register_with_unit("cpu", "CPU time of all stages", Unit::Seconds, self.cpu_seconds.clone());
         registry.register("pool_ready", "Sandboxes that stand ready, by language and kind", self.pools.clone());
+        registry.register(
+            "artefact_lookups",
+            "Programs looked for among those compiled before, by language and result",
+            self.artefacts.clone(),
+        );
+        registry.register("artefact_entries", "Compiled programs that are kept", self.artefact_entries.clone());
+        registry.register_with_unit(
+            "artefact_cache",
+            "Disk space that they take",
+            Unit::Bytes,
+            self.artefact_bytes.clone(),
+        );
 
         let levels = &self.levels;
         registry.register("sandboxes", "Sandboxes that live, prepared ones included", levels.sandboxes.clone());

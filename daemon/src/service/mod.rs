@@ -27,6 +27,7 @@ use crate::config::{Config, Environment};
 use crate::history::{Durability, History, HistoryError, Options};
 use crate::jobs::admission::Admission;
 use crate::jobs::admission::memory::Machine;
+use crate::jobs::artefacts::Artefacts;
 use crate::jobs::lock::RoomLocks;
 use crate::jobs::{Jobs, Parts};
 use crate::metrics::Metrics;
@@ -103,6 +104,7 @@ impl Service {
             history: history.clone(),
             locks: locks.clone(),
             admission: admission.clone(),
+            artefacts: artefacts(&config, &metrics),
             metrics: metrics.clone(),
         });
 
@@ -171,6 +173,16 @@ impl Service {
         history.close().await;
         info!("stopped");
         Ok(())
+    }
+}
+
+fn artefacts(config: &Config, metrics: &Metrics) -> Artefacts {
+    match config.runtimes.artefact_cache {
+        None => Artefacts::off(),
+        Some(bytes_max) => {
+            let directory = config.data_dir.join("artefacts");
+            Artefacts::open(&directory, bytes_max, config.runtimes.artefact_scope, metrics.clone())
+        }
     }
 }
 

@@ -115,6 +115,7 @@ impl Connection {
             };
             let (Event::Created { id }
             | Event::Written { id }
+            | Event::File { id }
             | Event::Loaded { id }
             | Event::Ended { id, .. }
             | Event::Compiled { id, .. }

@@ -1,7 +1,8 @@
 //! One sandbox, step by step: create, write, load, start, ended; again for the next stage; dropped.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use crankcase_sandbox::outcome::{KillReason, SandboxError, StageOutcome, Step};
@@ -98,6 +99,24 @@ impl Sandbox {
             (Event::Written { .. }, _) => Ok(()),
             _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
         }
+    }
+
+    /// Copies a regular file of at most `bytes_max` bytes out of the work directory, before a stage or between two; none
+    /// when there is no such file or it is larger. The descriptor comes out of a sandbox in which untrusted code ran, so
+    /// nothing is believed of it.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the sandbox failed.
+    pub async fn read(&mut self, name: &str, bytes_max: u64) -> Result<Option<SourceFile>, SandboxError> {
+        self.send(&Request::Read { id: self.handle.id, name: name.to_owned() }).await?;
+        let (Event::File { .. }, mut fds) = self.next().await? else {
+            return Err(SandboxError { step: Step::Protocol, errno: 0 });
+        };
+        let Some(fd) = fds.pop() else { return Ok(None) };
+        // On a thread of its own: nobody has promised that reading it never waits.
+        let copied = tokio::task::spawn_blocking(move || regular(fd.into(), bytes_max)).await;
+        let file = copied.ok().flatten();
+        Ok(file.map(|(content, executable)| SourceFile { name: name.to_owned(), content, executable }))
     }
 
     /// Forks a payload and holds it one step before `execve`.
@@ -243,6 +262,17 @@ impl Drop for Template {
     fn drop(&mut self) {
         self.handle.destroy();
     }
+}
+
+/// All of a regular file, if it is one and is not larger, and whether its owner may execute it.
+fn regular(file: std::fs::File, bytes_max: u64) -> Option<(Vec<u8>, bool)> {
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() || metadata.len() > bytes_max {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+    file.take(metadata.len()).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 == metadata.len()).then_some((bytes, metadata.mode() & 0o100 != 0))
 }
 
 /// Bytes in an anonymous file, read from its start by whoever gets the descriptor.

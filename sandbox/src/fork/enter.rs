@@ -54,9 +54,13 @@ pub fn fork() -> i32 {
     }
     let Ok((order, fds)) = Order::receive(sys::borrow(ORDERS_FD)) else { return sys::libc_fork() };
     let cgroup = fds.cgroup.first().filter(|_| order.clone_into).map(|fd| fd.as_fd());
-    let cloned = setns(&fds.namespaces[PID], CloneFlags::CLONE_NEWPID).and_then(|()| sys::clone_quietly(cgroup));
+    let cloned = setns(&fds.namespaces[PID], CloneFlags::CLONE_NEWPID)
+        .and_then(|()| sys::clone_in_place(cgroup, between, &(&order, &fds)));
     match cloned {
-        Ok(0) => between(&order, fds),
+        Ok(0) => match introduce() {
+            Ok(()) => 0,
+            Err(_) => sys::exit(1),
+        },
         Ok(pid) => {
             sys::wait_for(pid);
             pid
@@ -73,17 +77,15 @@ fn tell(go: BorrowedFd<'_>, error: SandboxError) {
     let _ = send(go.as_raw_fd(), &Report::Failed(error).encode(), MsgFlags::MSG_NOSIGNAL);
 }
 
-fn between(order: &Order, fds: OrderFds) -> i32 {
-    if let Err(error) = enter(order, &fds) {
+/// The process between. It stands on the template's own memory, so that nothing is copied for it but what the payload
+/// gets anyway; it returns in the payload alone.
+fn between((order, fds): &(&Order, &OrderFds)) {
+    if let Err(error) = enter(order, fds) {
         tell(fds.stdio[0].as_fd(), error);
         sys::exit(1);
     }
-    drop(fds);
     match sys::libc_fork() {
-        0 => match introduce() {
-            Ok(()) => 0,
-            Err(_) => sys::exit(1),
-        },
+        0 => {}
         pid => sys::exit(i32::from(pid < 0)),
     }
 }

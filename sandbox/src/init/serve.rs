@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::socket::receive_frame;
+use crankcase_sandbox::socket::{receive_frame, send_frame};
 use crankcase_sandbox::spec::StageCommand;
 use crankcase_sandbox::wire::{FRAME_BYTES_MAX, PACK_BYTES_MAX, Request};
 use nix::errno::Errno;
@@ -77,6 +77,7 @@ impl Init {
         let mut fds = received.fds;
         Ok(match request {
             Request::Write { .. } if fds.len() == 1 => self.write(fds.remove(0)),
+            Request::Read { name, .. } if fds.is_empty() => self.read(&name),
             Request::Load { command, limits, gate, .. } if fds.len() >= LOAD_FDS => {
                 let entrances = fds.split_off(LOAD_FDS);
                 let stdio = <[OwnedFd; LOAD_FDS]>::try_from(fds).map_err(|_| Errno::EBADMSG)?;
@@ -106,6 +107,13 @@ impl Init {
             .map_err(|e| error(e.raw_os_error().unwrap_or(0)))?;
         files::write_all(&bytes).at(Step::WriteFile)?;
         tell(&self.control, Report::Written).at(Step::Protocol)
+    }
+
+    /// Whatever a program put there: a name without a regular file is an answer, not a failure.
+    fn read(&self, name: &str) -> Result<(), SandboxError> {
+        let file = files::open_regular(name);
+        let fds: Vec<_> = file.iter().map(|fd| fd.as_fd()).collect();
+        send_frame(&self.control, &Report::File.encode(), &fds).at(Step::Protocol)
     }
 
     fn load(

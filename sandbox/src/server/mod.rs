@@ -253,6 +253,7 @@ impl Server {
             (true, request) => {
                 let id = match &request {
                     Request::Write { id }
+                    | Request::Read { id, .. }
                     | Request::Load { id, .. }
                     | Request::Start { id }
                     | Request::Kill { id, .. }

@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use super::check;
 use super::process::CLONE_INTO_CGROUP;
 
 /// Takes a variable out of the environment. Only before `main`, while there is no other thread.
@@ -38,24 +37,89 @@ pub fn libc_fork() -> libc::pid_t {
     unsafe { fork() }
 }
 
-/// Clones without a signal to the parent at the child's end, into `cgroup` where given. 0 in the child.
+/// The flags of `clone_args.flags` that make the child borrow the parent's memory until it ends, as `vfork(2)`.
+const IN_PLACE: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+
+// crankcase_clone_in_place(args, size, child, data): clone3, then `child(data)` in the child, on the parent's own stack
+// below this frame, while the parent waits for the child's end. `child` may return only in a process that it forked, with a
+// memory of its own: there this returns the same once more. No compiler knows of functions that return twice, so it is
+// written by hand.
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    ".globl crankcase_clone_in_place",
+    ".hidden crankcase_clone_in_place",
+    "crankcase_clone_in_place:",
+    "mov r8, rdx",
+    "mov r9, rcx",
+    "mov eax, 435",
+    "syscall",
+    "test rax, rax",
+    "jnz 2f",
+    "sub rsp, 8",
+    "mov rdi, r9",
+    "call r8",
+    "add rsp, 8",
+    "2: ret",
+);
+#[cfg(target_arch = "aarch64")]
+std::arch::global_asm!(
+    ".globl crankcase_clone_in_place",
+    ".hidden crankcase_clone_in_place",
+    "crankcase_clone_in_place:",
+    "mov x8, #435",
+    "svc #0",
+    "cbnz x0, 2f",
+    "stp x29, x30, [sp, #-16]!",
+    "mov x0, x3",
+    "blr x2",
+    "ldp x29, x30, [sp], #16",
+    "2: ret",
+);
+
+unsafe extern "C" {
+    fn crankcase_clone_in_place(
+        args: *const libc::clone_args,
+        size: usize,
+        child: extern "C" fn(*const libc::c_void) -> libc::c_long,
+        data: *const libc::c_void,
+    ) -> libc::c_long;
+}
+
+/// Runs `child` in a new process that borrows this one's memory, into `cgroup` where given; no signal tells of its end.
+/// Returns the child's pid once it has ended, and 0 in a process that `child` has forked and in which it returned.
+///
+/// `child` must not drop what it did not make, nor return but in such a process.
 ///
 /// # Errors
 /// The kernel's errno.
-pub fn clone_quietly(cgroup: Option<BorrowedFd<'_>>) -> Result<libc::pid_t, Errno> {
+pub fn clone_in_place<T>(cgroup: Option<BorrowedFd<'_>>, child: fn(&T), data: &T) -> Result<libc::pid_t, Errno> {
+    let job = (child, data);
     // SAFETY: all-zero is the documented default of every field of clone_args.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = IN_PLACE;
     if let Some(fd) = cgroup {
-        args.flags = CLONE_INTO_CGROUP;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(fd.as_raw_fd().unsigned_abs());
     }
-    // SAFETY: no stack and no CLONE_VM, so the child continues on its own copy of this memory, which a single thread
-    // left consistent.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
-    Ok(libc::pid_t::try_from(pid).unwrap_or(0))
+    // SAFETY: `args` outlives the call. The parent stands still while the child uses its memory (CLONE_VFORK), and is its
+    // only thread; what returns is the parent, or a process with a copy of this stack.
+    let pid =
+        unsafe { crankcase_clone_in_place(&raw const args, size_of_val(&args), run::<T>, (&raw const job).cast()) };
+    match pid {
+        // As a raw system call answers.
+        errno @ ..0 => Err(Errno::from_raw(i32::try_from(-errno).unwrap_or(libc::EINVAL))),
+        pid => Ok(libc::pid_t::try_from(pid).unwrap_or(0)),
+    }
 }
 
-/// Waits for a child of [`clone_quietly`].
+extern "C" fn run<T>(job: *const libc::c_void) -> libc::c_long {
+    // SAFETY: `job` is the one of `clone_in_place::<T>`, which stands above us on this stack.
+    let (child, data) = unsafe { &*job.cast::<(fn(&T), &T)>() };
+    child(data);
+    0
+}
+
+/// Waits for a child of [`clone_in_place`].
 pub fn wait_for(pid: libc::pid_t) {
     // SAFETY: no status is asked for. A child without an exit signal is found by __WALL alone.
     while unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) } < 0 && Errno::last() == Errno::EINTR {}

@@ -52,6 +52,7 @@ fn request() -> impl Strategy<Value = Request> {
             limits
         }),
         any::<u32>().prop_map(|id| Request::Write { id }),
+        (any::<u32>(), "[a-z]{1,9}(/[a-z]{1,9})?").prop_map(|(id, name)| Request::Read { id, name }),
         (any::<u32>(), command(), limits(), any::<bool>()).prop_map(|(id, command, limits, gate)| Request::Load {
             id,
             command,
@@ -93,6 +94,7 @@ fn event() -> impl Strategy<Value = Event> {
             exit_code,
             text
         }),
+        any::<u32>().prop_map(|id| Event::File { id }),
         any::<(u8, u8, u32)>().prop_map(|(cgroup_version, landlock_abi, sandboxes_max)| Event::Welcome {
             version: VERSION,
             cgroup_version,
@@ -155,6 +157,14 @@ fn an_unsafe_name_is_neither_packed_nor_unpacked() {
     let at = bytes.iter().position(|b| *b == b'a').unwrap();
     bytes[at..at + 2].copy_from_slice(b"..");
     assert_eq!(unpack(&bytes).next(), Some(Err(WireError::Value("file name"))));
+}
+
+#[test]
+fn a_file_is_asked_for_by_a_safe_name_only() {
+    for name in ["../main", "/etc/shadow", "a/../../b", ""] {
+        let frame = Request::Read { id: 1, name: name.into() }.encode();
+        assert_eq!(Request::decode(&frame), Err(WireError::Value("file name")), "{name:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! What the latency bench measures, as data: a row (or two) of its table each.
+
+/// A program, and what running it bare means.
+pub struct Case {
+    /// The row's name.
+    pub name: &'static str,
+    /// As the request names it.
+    pub language: &'static str,
+    /// What the bare run finds it as.
+    pub file: &'static str,
+    /// It prints `hello`.
+    pub code: &'static str,
+    /// What the bare run does, one command after the other, timed together.
+    pub bare: &'static [&'static [&'static str]],
+    /// Ratio of p50 to reach.
+    pub target: f64,
+    /// What differs from one turn to the next.
+    pub turn: Turn,
+}
+
+/// What differs from one turn to the next.
+pub enum Turn {
+    /// Nothing.
+    Same,
+    /// A comment at the end that begins so: nothing compiled is there already.
+    Fresh(&'static str),
+    /// Likewise; then the same source is asked for once more, a row of its own.
+    FreshAndAgain(&'static str, Again),
+}
+
+/// The row of the second request for a source.
+pub struct Again {
+    /// The row's name.
+    pub name: &'static str,
+    /// Ratio of p50 to reach.
+    pub target: f64,
+    /// Against the last bare command alone (the program itself), not against all of them.
+    pub against_last: bool,
+}
+
+/// All of them, in the order of the table.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "python",
+        language: "python",
+        file: "main.py",
+        code: "print('hello')\n",
+        bare: &[&["/usr/bin/python3", "main.py"]],
+        target: 0.35,
+        turn: Turn::Same,
+    },
+    Case {
+        name: "node",
+        language: "javascript",
+        file: "main.js",
+        code: "console.log('hello')\n",
+        bare: &[&["/usr/bin/node", "main.js"]],
+        target: 0.35,
+        turn: Turn::Same,
+    },
+    Case {
+        name: "c, compile + run",
+        language: "c",
+        file: "main.c",
+        code: "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n",
+        bare: &[&["/usr/bin/gcc", "-O2", "-o", "main", "main.c"], &["./main"]],
+        target: 1.0,
+        turn: Turn::FreshAndAgain("//", Again { name: "c, cached, to the binary", target: 3.0, against_last: true }),
+    },
+    Case {
+        name: "c++, five headers",
+        language: "cpp",
+        file: "main.cpp",
+        code: include_str!("programs/five_headers.cpp"),
+        bare: &[&["/usr/bin/g++", "-O2", "-std=gnu++20", "-o", "main", "main.cpp"], &["./main"]],
+        target: 0.9,
+        turn: Turn::FreshAndAgain("//", Again { name: "c++, cached", target: 0.02, against_last: false }),
+    },
+    Case {
+        name: "go",
+        language: "go",
+        file: "main.go",
+        code: "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n",
+        bare: &[&["/usr/bin/go", "build", "-o", "main", "main.go"], &["./main"]],
+        target: 0.6,
+        turn: Turn::Fresh("//"),
+    },
+    Case {
+        name: "rust",
+        language: "rust",
+        file: "main.rs",
+        code: "fn main() { println!(\"hello\"); }\n",
+        bare: &[&["/usr/bin/rustc", "--edition=2021", "-O", "-o", "main", "main.rs"], &["./main"]],
+        target: 0.9,
+        turn: Turn::Fresh("//"),
+    },
+];
