@@ -7,20 +7,22 @@ use std::sync::OnceLock;
 use crankcase_sandbox::spec::is_safe_name;
 
 use crate::error::ManifestError;
+use crate::gates::Gates;
 use crate::hello::Hello;
-use crate::manifest::{RawDirect, RawKeep, RawManifest, RawSource, RawStage, RawToolchain, Scan};
+use crate::manifest::{RawDirect, RawKeep, RawManifest, RawSource, RawStage, RawToolchain, RawWarm, Scan};
 use crate::paths;
 use crate::runtime::{Direct, Keep, Runtime, Source, Stage, Toolchain};
 use crate::template::{RESERVED, Template};
 use crate::tree::Tree;
+use crate::warm::Warm;
 
 /// Reads one manifest and looks its tools up in the tree.
 ///
 /// # Errors
 /// Everything that is wrong with it; a text that is no TOML of the right shape gives one error.
-pub(crate) fn manifest(tree: &Tree, file: &Path, text: &str) -> Result<Runtime, Vec<ManifestError>> {
+pub(crate) fn manifest(tree: &Tree, file: &Path, text: &str, gates: &Gates) -> Result<Runtime, Vec<ManifestError>> {
     let raw: RawManifest = toml::from_str(text).map_err(|error| vec![shape_error(file, text, &error)])?;
-    let mut check = Check { tree, file, errors: Vec::new() };
+    let mut check = Check { tree, file, gates, errors: Vec::new() };
     let runtime = check.runtime(raw);
     match check.errors.is_empty() {
         true => Ok(runtime),
@@ -49,6 +51,7 @@ pub(crate) fn is_language_name(name: &str) -> bool {
 struct Check<'a> {
     tree: &'a Tree,
     file: &'a Path,
+    gates: &'a Gates,
     errors: Vec<ManifestError>,
 }
 
@@ -197,9 +200,10 @@ impl Check<'_> {
         }
         let keep = raw.keep.map(|keep| self.keep(&format!("{key}.keep"), keep, raw.artefact.as_deref()));
         let direct = raw.direct.and_then(|direct| self.direct(&format!("{key}.direct"), &direct, &raw.tools, &tools));
+        let warm = raw.warm.map(|warm| self.warm(&format!("{key}.warm"), warm, &names, compile.is_some()));
         let version_prefix = raw.version.prefix;
         let artefact = raw.artefact;
-        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, keep, direct, files }, missing)
+        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, keep, direct, files, warm }, missing)
     }
 
     fn keep(&mut self, key: &str, raw: RawKeep, artefact: Option<&str>) -> Keep {
@@ -241,6 +245,47 @@ impl Check<'_> {
         let (shell, remove) = (path("shell", &raw.shell), path("remove", &raw.remove));
         let (assembler, linker) = (path("assembler", &raw.assembler), path("linker", &raw.linker));
         Some(Direct { shell: shell?, remove: remove?, assembler: assembler?, linker: linker?, steps: OnceLock::new() })
+    }
+
+    fn warm(&mut self, key: &str, raw: RawWarm, tools: &[&str], has_compile: bool) -> Warm {
+        if !self.gates.has(&raw.gate) {
+            self.error(format!("{key}.gate"), format!("there is no gate {:?} (a directory gates/{0})", raw.gate));
+        }
+        if raw.compiles != has_compile {
+            let message = match raw.compiles {
+                true => "there is no compile stage",
+                false => "a gate of a language with a compile stage must compile",
+            };
+            self.error(format!("{key}.compiles"), message);
+        }
+        if raw.plain_if.iter().any(String::is_empty) {
+            self.error(format!("{key}.plain-if"), "every program holds the empty text");
+        }
+        let idle_memory = raw.idle_memory.parse::<bytesize::ByteSize>().map_or(0, |size| size.as_u64());
+        if idle_memory == 0 {
+            let message = format!("{:?} is no size such as \"12MiB\"", raw.idle_memory);
+            self.error(format!("{key}.idle-memory"), message);
+        }
+        let order = raw.order.map(|order| {
+            if !is_safe_name(&order.name) {
+                let message = format!("{:?} is no path below the work directory", order.name);
+                self.error(format!("{key}.order.name"), message);
+            }
+            let lines = order.lines.iter().map(|line| self.word(&format!("{key}.order.lines"), line, tools)).collect();
+            (order.name, lines)
+        });
+        Warm {
+            command: raw.command.map(|words| self.command(&format!("{key}.command"), &words, tools)),
+            environment: self.environment(&format!("{key}.environment"), &raw.environment, tools),
+            gate: raw.gate,
+            fork: raw.fork,
+            compiles: raw.compiles,
+            idle_memory,
+            plain_if: raw.plain_if,
+            plain_if_files: raw.plain_if_files,
+            plain_shebang: raw.plain_shebang,
+            order,
+        }
     }
 
     fn stage(&mut self, key: &str, raw: RawStage, tools: &[&str]) -> Stage {

@@ -78,6 +78,8 @@ pub(crate) struct RawToolchain {
     pub(crate) direct: Option<RawDirect>,
     #[serde(default)]
     pub(crate) files: Vec<RawFile>,
+    #[serde(default)]
+    pub(crate) warm: Option<RawWarm>,
 }
 
 /// What of the compile stage's work can be kept for the same sources.
@@ -123,6 +125,38 @@ pub(crate) struct RawStage {
 
 const fn three_quarters() -> u64 {
     75
+}
+
+/// How the interpreter is started ahead of need.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawWarm {
+    pub(crate) gate: String,
+    #[serde(default)]
+    pub(crate) command: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) fork: bool,
+    #[serde(default)]
+    pub(crate) compiles: bool,
+    pub(crate) idle_memory: String,
+    #[serde(default)]
+    pub(crate) plain_if: Vec<String>,
+    #[serde(default)]
+    pub(crate) plain_if_files: Vec<String>,
+    #[serde(default)]
+    pub(crate) plain_shebang: bool,
+    #[serde(default)]
+    pub(crate) order: Option<RawOrder>,
+}
+
+/// A file that tells a gate which compiles what it cannot know.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RawOrder {
+    pub(crate) name: String,
+    pub(crate) lines: Vec<String>,
 }
 
 /// A file that the toolchain itself needs in the work directory.

@@ -10,7 +10,7 @@ use crate::error::PlanError;
 use crate::manifest::Scan;
 use crate::runtime::{Keep, Runtime, Stage, Toolchain};
 use crate::scan;
-use crate::template::Values;
+use crate::template::{Template, Values};
 use crate::version;
 
 /// What is to be run.
@@ -40,6 +40,11 @@ pub struct Plan {
     /// The file or directory below the work directory that the compile stage makes and the run stage
     /// starts; none for interpreted languages.
     pub artefact: Option<String>,
+    /// Whether the program may take a process that was started ahead of need: there is such a thing for the language,
+    /// and nothing in the program would show it.
+    pub warm: bool,
+    /// Written beside `files` for such a process alone; its gate takes them away again.
+    pub warm_files: Vec<SourceFile>,
     /// What may be kept of the compile stage's work and brought along instead of it; none when compiling again could
     /// make something else, or makes files whose names are not known beforehand.
     pub kept: Option<Kept>,
@@ -81,11 +86,48 @@ pub(crate) fn make(runtime: &Runtime, request: &Request<'_>) -> Result<Plan, Pla
     };
     let compile = |stage| compile(runtime, chain, stage, &values, request.compile_memory_bytes);
     let (compile, as_written) = chain.compile.as_ref().map(compile).transpose()?.unzip();
-    let run = command(runtime, &chain.run, &values, request.run_memory_bytes, request.args)?;
+    let run = command_of(runtime, &chain.run, &values, request.run_memory_bytes, request.args)?;
     let files = files(chain, &names.source, request)?;
     let keep = chain.keep.as_ref().filter(|keep| keep.applies(&files, request));
     let kept = keep.zip(as_written).map(|(keep, command)| Kept { files: keep.files.clone(), command });
-    Ok(Plan { files, compile, run, artefact: chain.artefact.clone(), kept })
+    let order = chain.warm.as_ref().and_then(|warm| warm.order.as_ref());
+    let warm_files: Vec<SourceFile> = order.map(|(name, lines)| order_file(name, lines, &values)).into_iter().collect();
+    let taken = |order: &SourceFile| files.iter().any(|file| file.name == order.name);
+    Ok(Plan {
+        warm: chain.warm.as_ref().is_some_and(|warm| warm.suits(request)) && !warm_files.iter().any(taken),
+        warm_files,
+        files,
+        compile,
+        run,
+        artefact: chain.artefact.clone(),
+        kept,
+    })
+}
+
+/// What is started before the program is known: it has the usual main file, and nothing in it.
+pub(crate) fn warm_command(runtime: &Runtime, request: &Request<'_>) -> Option<StageCommand> {
+    let chain = runtime.toolchain.as_ref()?;
+    let warm = chain.warm.as_ref()?;
+    let names = Names::of(runtime, request);
+    let sources = [names.source.clone()];
+    let values = Values {
+        source: &names.source,
+        sources: &sources,
+        class: &names.class,
+        main_class: &names.main_class,
+        tools: &chain.tools,
+        ..Values::default()
+    };
+    let environment = chain.run.environment.iter().chain(&warm.environment).cloned().collect();
+    let command = warm.command.as_ref().unwrap_or(&chain.run.command).clone();
+    let stage = Stage { command, environment, heap_percent: chain.run.heap_percent };
+    command_of(runtime, &stage, &values, request.run_memory_bytes, &[]).ok()
+}
+
+fn order_file(name: &str, lines: &[Template], values: &Values<'_>) -> SourceFile {
+    let mut words = Vec::new();
+    lines.iter().for_each(|line| line.expand_into(values, &mut words));
+    SourceFile { name: name.to_owned(), content: (words.join("\n") + "\n").into_bytes(), executable: false }
 }
 
 /// The compile command, without the compiler's driver where its steps are known and one file is all there is; then the
@@ -97,7 +139,7 @@ fn compile(
     values: &Values<'_>,
     memory_bytes: u64,
 ) -> Result<(StageCommand, StageCommand), PlanError> {
-    let driver = command(runtime, stage, values, memory_bytes, &[])?;
+    let driver = command_of(runtime, stage, values, memory_bytes, &[])?;
     let Some((direct, steps)) = chain.direct.as_ref().and_then(|direct| Some((direct, direct.steps.get()?))) else {
         return Ok((driver.clone(), driver));
     };
@@ -105,7 +147,7 @@ fn compile(
         return Ok((driver.clone(), driver));
     }
     let object = [OBJECT.to_owned()];
-    let link = command(runtime, stage, &Values { sources: &object, ..values.clone() }, memory_bytes, &[])?;
+    let link = command_of(runtime, stage, &Values { sources: &object, ..values.clone() }, memory_bytes, &[])?;
     let script = steps.script(direct, &driver.argv, &link.argv);
     let argv = vec![direct.shell.clone(), "-c".to_owned(), script];
     Ok((StageCommand { argv, env: driver.env.clone() }, driver))
@@ -207,7 +249,7 @@ fn check_names(files: &[SourceFile], artefact: Option<&str>) -> Result<(), PlanE
     }
 }
 
-fn command(
+fn command_of(
     runtime: &Runtime,
     stage: &Stage,
     values: &Values<'_>,

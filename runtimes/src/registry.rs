@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::builtin::MANIFESTS;
 use crate::check;
 use crate::error::ManifestError;
+use crate::gates::Gates;
+use crate::java_agent;
 use crate::runtime::Runtime;
 use crate::tree::Tree;
 use crate::version;
@@ -23,6 +25,7 @@ pub struct Registry {
     index: HashMap<String, usize>,
     /// Where the tools are.
     tree: Tree,
+    gates: Gates,
 }
 
 impl Registry {
@@ -36,12 +39,15 @@ impl Registry {
         Self::load_for(Tree::host(), dirs)
     }
 
-    /// Likewise, with the tools of a tree. Manifests are the host's in any case.
+    /// Likewise, with the tools of a tree. Manifests and gates are the host's in any case.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_for(tree: Tree, dirs: &[PathBuf]) -> Result<Self, Vec<ManifestError>> {
-        let mut loader = Loader { tree, runtimes: Vec::new(), errors: Vec::new() };
+        let mut loader = Loader { tree, runtimes: Vec::new(), errors: Vec::new(), gates: Gates::built_in() };
+        for dir in dirs {
+            loader.gates.add_directory(dir, &mut loader.errors);
+        }
         for (name, text) in MANIFESTS {
             loader.add(&Path::new("<built-in>").join(name), text, None);
         }
@@ -82,6 +88,27 @@ impl Registry {
         paths
     }
 
+    /// Path below the gates' directory, and content, of every gate's files: what lies at `/opt/crankcase` in a sandbox.
+    /// Java's gate is compiled for that, where Java is installed, which may take seconds the first time on a machine; one
+    /// that cannot be compiled is left out.
+    #[must_use]
+    pub fn gate_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        // An image's compiler cannot be asked from outside.
+        let java = self.iter().filter(|_| !self.tree.is_image());
+        let java = java.filter(|runtime| runtime.warm_gate() == Some(java_agent::GATE));
+        let java = java.flat_map(Runtime::tools).find(|(name, _)| *name == "java").map(|(_, path)| path);
+        let mut files = Vec::new();
+        for (path, content) in self.gates.files() {
+            if path == Path::new(java_agent::GATE).join(java_agent::SOURCE) {
+                let agent = java.and_then(|java| java_agent::make(java, &content));
+                files.extend(agent.map(|agent| (path.with_file_name(java_agent::AGENT), agent)));
+            } else {
+                files.push((path, content));
+            }
+        }
+        files
+    }
+
     /// Asks every installed language's tool for its version and returns when all have answered or 5 s were
     /// up for each. Blocks, and starts processes: to be called on a thread of its own. What was asked before
     /// in this process, of a file of the same path, size and modification time, is not asked again. An image's tools
@@ -103,6 +130,7 @@ struct Loader {
     tree: Tree,
     runtimes: Vec<Runtime>,
     errors: Vec<ManifestError>,
+    gates: Gates,
 }
 
 impl Loader {
@@ -112,7 +140,7 @@ impl Loader {
 
     /// Adds a manifest; `dir` is where it may not share its name with another.
     fn add(&mut self, file: &Path, text: &str, dir: Option<&Path>) {
-        let runtime = match check::manifest(&self.tree, file, text) {
+        let runtime = match check::manifest(&self.tree, file, text, &self.gates) {
             Ok(runtime) => runtime,
             Err(errors) => return self.errors.extend(errors),
         };
@@ -172,7 +200,7 @@ impl Loader {
             self.error(&file, Some("aliases"), message);
         }
         match self.errors.is_empty() {
-            true => Ok(Registry { runtimes: self.runtimes, index, tree: self.tree }),
+            true => Ok(Registry { runtimes: self.runtimes, index, tree: self.tree, gates: self.gates }),
             false => Err(self.errors),
         }
     }

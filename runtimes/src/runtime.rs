@@ -13,6 +13,7 @@ use crate::plan::{self, Plan, Request};
 use crate::template::Template;
 use crate::tree::Tree;
 use crate::version;
+use crate::warm::{self, Warm, WarmStart};
 
 /// One language.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ pub(crate) struct Toolchain {
     pub(crate) keep: Option<Keep>,
     pub(crate) direct: Option<Direct>,
     pub(crate) files: Vec<(String, String)>,
+    pub(crate) warm: Option<Warm>,
 }
 
 /// How the compile command, which is one of a GCC driver, is done without the driver.
@@ -159,6 +161,11 @@ impl Runtime {
         self.toolchain.as_ref().is_some_and(|chain| chain.compile.is_some())
     }
 
+    /// The gate that its programs may be started through.
+    pub(crate) fn warm_gate(&self) -> Option<&str> {
+        self.toolchain.as_ref()?.warm.as_ref().map(|warm| warm.gate.as_str())
+    }
+
     /// The program that proves it.
     #[must_use]
     pub const fn hello(&self) -> &Hello {
@@ -171,5 +178,12 @@ impl Runtime {
     /// [`PlanError`]: not installed, or names and arguments that cannot be.
     pub fn plan(&self, request: &Request<'_>) -> Result<Plan, PlanError> {
         plan::make(self, request)
+    }
+
+    /// What may be started before a program is known, for stages of these memory limits; none where the language has no
+    /// gate or is not installed.
+    #[must_use]
+    pub fn warm(&self, run_memory_bytes: u64, compile_memory_bytes: u64) -> Option<WarmStart> {
+        warm::start(self, run_memory_bytes, compile_memory_bytes)
     }
 }

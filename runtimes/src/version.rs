@@ -92,7 +92,7 @@ fn driver_question(runtime: &Runtime, chain: &Toolchain) -> Option<Vec<String>> 
 }
 
 /// A tool's file behind its links, its modification time and size.
-fn identity(path: &Path) -> (PathBuf, Option<SystemTime>, u64) {
+pub(crate) fn identity(path: &Path) -> (PathBuf, Option<SystemTime>, u64) {
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let metadata = std::fs::metadata(&target).ok();
     let size = metadata.as_ref().map_or(0, std::fs::Metadata::len);
@@ -113,7 +113,7 @@ pub(crate) fn ask(command: &[String]) -> Option<String> {
     ask_within(command, PATIENCE)
 }
 
-fn ask_within(command: &[String], patience: Duration) -> Option<String> {
+pub(crate) fn ask_within(command: &[String], patience: Duration) -> Option<String> {
     let (program, args) = command.split_first()?;
     let mut child = Command::new(program)
         .args(args)

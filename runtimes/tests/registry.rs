@@ -337,3 +337,80 @@ fn every_language_is_documented() {
         assert!(text.contains(&row), "{row}");
     }
 }
+
+/// A manifest with a gate, in a directory whose `gates` hold `gate/start.x`.
+fn with_gate(warm: &str) -> Result<Registry, Vec<ManifestError>> {
+    let text = manifest("lua", "").replace("compile = ", "# compile = ") + "[toolchain.warm]\n" + warm;
+    let dir = directory(&[("lua.toml", &text)]);
+    std::fs::create_dir_all(dir.path().join("gates/gate")).unwrap();
+    std::fs::write(dir.path().join("gates/gate/start.x"), "the gate").unwrap();
+    Registry::load(&[dir.path().to_owned()])
+}
+
+#[test]
+fn a_manifest_names_what_is_started_ahead() {
+    let registry = with_gate(
+        r#"gate = "gate"
+command = ["{cat}", "-m{memory-mb}", "/opt/crankcase/gate/start.x", "{source}"]
+environment = { GATE = "1" }
+fork = true
+idle-memory = "3MiB"
+plain-if = ["word", "$^T"]
+plain-if-files = ["hidden.x"]
+plain-shebang = true
+"#,
+    )
+    .unwrap();
+    let lua = registry.find("lua").unwrap();
+    let warm = lua.warm(256 * MIB, 0).unwrap();
+    assert_eq!(warm.command.argv, ["/usr/bin/cat", "-m256", "/opt/crankcase/gate/start.x", "main.x"]);
+    let variable = |name: &str| warm.command.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    assert_eq!((variable("GATE"), variable("HOME"), variable("M")), (Some("1"), Some("/box"), Some("256")));
+    assert_eq!((warm.gate.as_str(), warm.fork, warm.compiles, warm.idle_memory), ("gate", true, false, 3 * MIB));
+    let files = registry.gate_files();
+    assert!(files.contains(&("gate/start.x".into(), b"the gate".to_vec())));
+    assert!(files.iter().any(|(path, _)| path == Path::new("python/sitecustomize.py")));
+
+    let warm = |code: &str, files: &[SourceFile], args: &[String]| lua.plan(&request(code, files, args)).unwrap().warm;
+    assert!(warm("words", &[file("other.x")], &[]));
+    assert!(!warm("a word", &[], &[]));
+    assert!(!warm("x$^T y", &[], &[]));
+    assert!(!warm("#!lua", &[], &[]));
+    assert!(!warm("words", &[file("hidden.x")], &[]));
+    assert!(!warm("words", &[], &["argument".into()]));
+    let hidden = SourceFile { name: "a.x".into(), content: b"a word".to_vec(), executable: false };
+    assert!(!warm("words", &[hidden], &[]));
+}
+
+#[test]
+fn mistakes_around_gates_are_named() {
+    let keys = |warm: &str| -> Vec<String> {
+        with_gate(warm).unwrap_err().into_iter().filter_map(|error| error.key).collect()
+    };
+    assert_eq!(keys("gate = \"none\"\nidle-memory = \"1MiB\"\n"), ["toolchain.1.warm.gate"]);
+    assert_eq!(keys("gate = \"gate\"\nidle-memory = \"much\"\n"), ["toolchain.1.warm.idle-memory"]);
+    assert_eq!(
+        keys("gate = \"gate\"\nidle-memory = \"1MiB\"\ncompiles = true\nplain-if = [\"\"]\ncommand = [\"{dog}\"]\n"),
+        ["toolchain.1.warm.compiles", "toolchain.1.warm.plain-if", "toolchain.1.warm.command"]
+    );
+    assert!(with_gate("gate = \"gate\"\n").is_err());
+    assert!(with_gate("gate = \"gate\"\nidle-memory = \"1MiB\"\nfrok = true\n").is_err());
+}
+
+#[test]
+fn gates_are_few_plain_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = dir.path().join("gates/python");
+    std::fs::create_dir_all(&gate).unwrap();
+    std::fs::write(gate.join("own.py"), "own").unwrap();
+    let load = || Registry::load(&[dir.path().to_owned()]);
+    let files = load().unwrap().gate_files();
+    let python: Vec<_> = files.iter().filter(|(path, _)| path.starts_with("python")).collect();
+    assert_eq!(python, [&(PathBuf::from("python/own.py"), b"own".to_vec())], "it replaces the built-in one");
+
+    std::os::unix::fs::symlink("/etc/passwd", gate.join("link")).unwrap();
+    assert!(load().unwrap_err()[0].file.ends_with("gates/python/link"));
+    std::fs::remove_file(gate.join("link")).unwrap();
+    std::fs::write(gate.join("big"), vec![0; (2 << 20) + 1]).unwrap();
+    assert!(!load().unwrap_err().is_empty());
+}

@@ -5,7 +5,9 @@
 
 mod java;
 mod javascript;
+mod pattern;
 mod words;
 
 pub(crate) use java::java_names;
 pub(crate) use javascript::is_module;
+pub(crate) use pattern::holds;
