@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::ConnectInfo;
 use crankcase_runtimes::Registry;
+use serde_json::json;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +36,7 @@ use crate::rooms::Rooms;
 use crate::rooms::limits::RoomLimits;
 use crate::rooms::registry::RoomRegistry;
 use crate::spawner_client::SpawnerClient;
+use crate::warm::Pools;
 
 /// How long the spawner may take to be there at start.
 const SPAWNER_WAIT: Duration = Duration::from_secs(20);
@@ -97,10 +99,12 @@ impl Service {
         let admission = Admission::new(spawner::admission(&config), machine);
         let names: Vec<&str> = registry.iter().map(|runtime| runtime.name.as_str()).collect();
         let metrics = Metrics::new(names, admission.clone());
+        let pools =
+            Pools::new(&config, Arc::clone(&registry), spawner.clone(), admission.clone(), metrics.pools());
         let jobs = Jobs::new(Parts {
             config: Arc::clone(&config),
             registry: Arc::clone(&registry),
-            spawner: spawner.clone(),
+            pools: pools.clone(),
             history: history.clone(),
             locks: locks.clone(),
             admission: admission.clone(),
@@ -110,7 +114,7 @@ impl Service {
 
         let rooms = Rooms::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
         jobs.observe(rooms.announcer.clone());
-        let health = health(&spawner, &history, &locks);
+        let health = health(&spawner, &history, &locks, &pools);
 
         self.listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(self.listener)?;
@@ -136,6 +140,7 @@ impl Service {
             let (admission, stop) = (admission.clone(), stop.clone());
             async move { stop.run_until_cancelled(admission.watch()).await }
         });
+        let keeper = tokio::spawn(pools.keep(stop.clone()));
         let saver = tokio::spawn(Arc::clone(&rooms.registry).maintain(stop.clone()));
         tokio::spawn(prune(history.clone(), stop.clone()));
         tokio::spawn(gauges(
@@ -170,6 +175,7 @@ impl Service {
         let _ = serving.await;
         stop.cancel();
         let _ = saver.await;
+        let _ = keeper.await;
         history.close().await;
         info!("stopped");
         Ok(())
@@ -199,8 +205,9 @@ fn open_history(config: &Config) -> Result<History, HistoryError> {
     History::open(&config.history.path, options)
 }
 
-fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Health {
+fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks, pools: &Pools) -> Health {
     let (spawner, history, locks) = (spawner.clone(), history.clone(), locks.clone());
+    let (pools, figures) = (pools.clone(), pools.clone());
     Health::default()
         .vital("spawner", move || {
             spawner.welcome().is_none().then(|| "The sandbox service is not connected.".to_owned())
@@ -209,6 +216,11 @@ fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Heal
             history.health().map(|fault| format!("The history cannot be written: {}.", fault.error))
         })
         .degrading("redis", move || locks.health())
+        .degrading("pools", move || pools.health())
+        .figure("pools", move || {
+            let (ready, target) = figures.figure();
+            json!({ "ready": ready, "target": target })
+        })
 }
 
 /// Where the request that opened a socket came from, proxies seen through where they are trusted.
