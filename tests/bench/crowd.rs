@@ -60,7 +60,9 @@ pub fn burst(client: &Client, url: &str, case: &Case, target: f64) -> anyhow::Re
         ours / theirs,
         first / theirs
     );
-    Ok(json!({ "name": name, "ms": ours, "firstMs": first, "bareMs": theirs, "ratio": ours / theirs, "toReach": target }))
+    Ok(
+        json!({ "name": name, "ms": ours, "firstMs": first, "bareMs": theirs, "ratio": ours / theirs, "toReach": target }),
+    )
 }
 
 /// From the first request of a burst to the last answer.

@@ -60,11 +60,7 @@ impl Health {
 
     /// Adds a part's own figures, shown under its name.
     #[must_use]
-    pub fn figure(
-        mut self,
-        component: &'static str,
-        figure: impl Fn() -> Value + Send + Sync + 'static,
-    ) -> Self {
+    pub fn figure(mut self, component: &'static str, figure: impl Fn() -> Value + Send + Sync + 'static) -> Self {
         self.figures.push((component, Box::new(figure)));
         self
     }

@@ -147,13 +147,7 @@ impl Reader {
     }
 
     /// Takes a value out of a language's table; none where it is unset or wrong.
-    pub fn language_value(
-        &mut self,
-        section: &str,
-        language: &str,
-        table: &mut Table,
-        leaf: &str,
-    ) -> Option<Checked> {
+    pub fn language_value(&mut self, section: &str, language: &str, table: &mut Table, leaf: &str) -> Option<Checked> {
         let key = find(&format!("{section}.{leaf}")).unwrap_or_else(|| unreachable!("{section} has no {leaf}"));
         let value = table.remove(leaf)?;
         let checked = key.kind.check(&value);

@@ -122,9 +122,8 @@ mod tests {
 
     #[test]
     fn a_language_is_set_by_one_value_or_by_a_table() {
-        let warm = warm(
-            "[warm]\npython = 4\nruby.fork = false\njava = \"off\"\n[warm.php]\nsize = \"auto\"\nmax = 3\n",
-        );
+        let warm =
+            warm("[warm]\npython = 4\nruby.fork = false\njava = \"off\"\n[warm.php]\nsize = \"auto\"\nmax = 3\n");
         let general = warm.of("perl");
         assert_eq!(general, WarmLanguage { size: Stock::Auto, fork: true, max: None });
         assert_eq!(warm.of("python"), WarmLanguage { size: Stock::Fixed(4), ..general });
@@ -151,10 +150,7 @@ mod tests {
             errors("warm.python = \"many\""),
             ["warm.python.size: is \"many\", it must be one of \"auto\", \"off\" or a whole number from 1 to 256"]
         );
-        assert_eq!(
-            errors("warm.python.fork = 1"),
-            ["warm.python.fork: is 1, it must be true or false"]
-        );
+        assert_eq!(errors("warm.python.fork = 1"), ["warm.python.fork: is 1, it must be true or false"]);
         assert_eq!(errors("warm.python.frok = true"), ["warm.python.frok: no such key, did you mean fork?"]);
         assert_eq!(
             errors("warm.python.memory = \"1MiB\""),

@@ -98,8 +98,7 @@ pub fn told_apart(
             }
         };
     };
-    let mut outcome =
-        StageOutcome { exit: Exit::Code(exit_code), limit: None, cancelled: false, ..report.outcome };
+    let mut outcome = StageOutcome { exit: Exit::Code(exit_code), limit: None, cancelled: false, ..report.outcome };
     if exit_code == 0 {
         (outcome.cpu_time, outcome.wall_time, outcome.peak_memory) = (Duration::ZERO, Duration::ZERO, 0);
     }

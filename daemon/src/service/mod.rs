@@ -99,8 +99,7 @@ impl Service {
         let admission = Admission::new(spawner::admission(&config), machine);
         let names: Vec<&str> = registry.iter().map(|runtime| runtime.name.as_str()).collect();
         let metrics = Metrics::new(names, admission.clone());
-        let pools =
-            Pools::new(&config, Arc::clone(&registry), spawner.clone(), admission.clone(), metrics.pools());
+        let pools = Pools::new(&config, Arc::clone(&registry), spawner.clone(), admission.clone(), metrics.pools());
         let jobs = Jobs::new(Parts {
             config: Arc::clone(&config),
             registry: Arc::clone(&registry),

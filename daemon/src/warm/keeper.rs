@@ -9,9 +9,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{ANY, Pools};
 use super::member::{Forkable, Member};
 use super::stock::{Order, Situation};
+use super::{ANY, Pools};
 
 /// Members that are made at the same time: more would only get in each other's way.
 const AT_ONCE: usize = 2;

@@ -230,7 +230,10 @@ impl Pools {
     pub fn health(&self) -> Option<String> {
         let failing = self.lock().failing();
         (!failing.is_empty()).then(|| {
-            format!("Programs are started plainly, because making them ready ahead of need fails: {}.", failing.join(", "))
+            format!(
+                "Programs are started plainly, because making them ready ahead of need fails: {}.",
+                failing.join(", ")
+            )
         })
     }
 

@@ -70,9 +70,10 @@ impl<T> Slot<T> {
 
     /// Whether there is none, or one that should be replaced, and it may be tried.
     pub fn lacks(&self, life: Life, now: Instant) -> bool {
-        let due = self.live.as_ref().is_none_or(|live| {
-            live.forks >= life.runs || now.saturating_duration_since(live.made) >= life.age
-        });
+        let due = self
+            .live
+            .as_ref()
+            .is_none_or(|live| live.forks >= life.runs || now.saturating_duration_since(live.made) >= life.age);
         due && !self.making && self.backoff.ready(now)
     }
 
