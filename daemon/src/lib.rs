@@ -1,7 +1,8 @@
 //! Crankcase: a self-hosted daemon that runs untrusted code fast and safely.
 //!
-//! Arrows point one way: `api → rooms → jobs → spawner_client → crankcase_sandbox`; `history` is called by
-//! `jobs` and `api`; `crankcase_runtimes` by `jobs`. Nothing below `api` knows HTTP.
+//! Arrows point one way: `api → rooms → jobs → warm → spawner_client → crankcase_sandbox`; `history` is called by
+//! `jobs` and `api`; `crankcase_runtimes` by `jobs` and `warm`. Of `jobs`, `warm` knows the admission alone. Nothing
+//! below `api` knows HTTP.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -15,3 +16,4 @@ pub mod privilege;
 pub mod rooms;
 pub mod service;
 pub mod spawner_client;
+pub mod warm;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments, fork_library};
+use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments};
 use crankcase::spawner_client::{Sandbox, SpawnerClient, Template};
 use crankcase_sandbox::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
 use crankcase_sandbox::spec::{
@@ -19,7 +19,7 @@ struct Spawner {
 
 async fn spawner() -> Spawner {
     assert!(nix::unistd::geteuid().is_root(), "this test needs root: the spawner makes namespaces and cgroups");
-    let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments: vec![] }).unwrap();
+    let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments: vec![], gates: vec![] }).unwrap();
     let client = SpawnerClient::start(embedded.socket.clone(), CancellationToken::new());
     client.ready(Duration::from_secs(10)).await.unwrap();
     Spawner { client, _embedded: embedded }
@@ -291,12 +291,8 @@ os.close(63)
 
 /// The spawner with a python gate, and a template of it.
 async fn template() -> (Spawner, Template) {
-    let gates = tempfile::tempdir().unwrap();
-    std::fs::create_dir(gates.path().join("python")).unwrap();
-    std::fs::write(gates.path().join("python/sitecustomize.py"), PYTHON_GATE).unwrap();
-    std::fs::copy(fork_library().unwrap(), gates.path().join("fork.so")).unwrap();
-    let arguments = vec!["--gates".into(), gates.path().display().to_string()];
-    let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments }).unwrap();
+    let gates = vec![("python/sitecustomize.py".into(), PYTHON_GATE.into())];
+    let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments: vec![], gates }).unwrap();
     let client = SpawnerClient::start(embedded.socket.clone(), CancellationToken::new());
     client.ready(Duration::from_secs(10)).await.unwrap();
     let template = client.create_template(spec(), python(), limits()).await.unwrap();

@@ -16,7 +16,22 @@ pub struct Case {
     pub target: f64,
     /// What differs from one turn to the next.
     pub turn: Turn,
+    /// Whether each turn waits until the pools are full again: of what takes seconds to refill.
+    pub stocked: bool,
+    /// What many at once are to reach.
+    pub crowd: Crowd,
 }
+
+/// Ratios to reach by many requests at once, where they are measured.
+#[derive(Clone, Copy)]
+pub struct Crowd {
+    /// Requests a second with sixteen under way, to bare starts on all cores.
+    pub throughput: Option<f64>,
+    /// The last answer of thirty within 100 ms, to thirty bare runs on all cores.
+    pub burst: Option<f64>,
+}
+
+const ALONE: Crowd = Crowd { throughput: None, burst: None };
 
 /// What differs from one turn to the next.
 pub enum Turn {
@@ -48,6 +63,8 @@ pub const CASES: &[Case] = &[
         bare: &[&["/usr/bin/python3", "main.py"]],
         target: 0.35,
         turn: Turn::Same,
+        stocked: false,
+        crowd: Crowd { throughput: Some(2.0), burst: Some(0.4) },
     },
     Case {
         name: "node",
@@ -57,6 +74,41 @@ pub const CASES: &[Case] = &[
         bare: &[&["/usr/bin/node", "main.js"]],
         target: 0.35,
         turn: Turn::Same,
+        stocked: false,
+        crowd: ALONE,
+    },
+    Case {
+        name: "ruby",
+        language: "ruby",
+        file: "main.rb",
+        code: "puts 'hello'\n",
+        bare: &[&["/usr/bin/ruby", "main.rb"]],
+        target: 0.15,
+        turn: Turn::Same,
+        stocked: false,
+        crowd: Crowd { throughput: Some(6.0), burst: None },
+    },
+    Case {
+        name: "php",
+        language: "php",
+        file: "main.php",
+        code: "<?php echo \"hello\\n\";\n",
+        bare: &[&["/usr/bin/php", "main.php"]],
+        target: 0.4,
+        turn: Turn::Same,
+        stocked: false,
+        crowd: Crowd { throughput: Some(2.5), burst: None },
+    },
+    Case {
+        name: "java, stock full",
+        language: "java",
+        file: "Main.java",
+        code: "public class Main { public static void main(String[] args) { System.out.println(\"hello\"); } }\n",
+        bare: &[&["/usr/bin/java", "Main.java"]],
+        target: 0.15,
+        turn: Turn::Same,
+        stocked: true,
+        crowd: ALONE,
     },
     Case {
         name: "c, compile + run",
@@ -66,6 +118,8 @@ pub const CASES: &[Case] = &[
         bare: &[&["/usr/bin/gcc", "-O2", "-o", "main", "main.c"], &["./main"]],
         target: 1.0,
         turn: Turn::FreshAndAgain("//", Again { name: "c, cached, to the binary", target: 3.0, against_last: true }),
+        stocked: false,
+        crowd: ALONE,
     },
     Case {
         name: "c++, five headers",
@@ -75,6 +129,8 @@ pub const CASES: &[Case] = &[
         bare: &[&["/usr/bin/g++", "-O2", "-std=gnu++20", "-o", "main", "main.cpp"], &["./main"]],
         target: 0.9,
         turn: Turn::FreshAndAgain("//", Again { name: "c++, cached", target: 0.02, against_last: false }),
+        stocked: false,
+        crowd: ALONE,
     },
     Case {
         name: "go",
@@ -84,6 +140,8 @@ pub const CASES: &[Case] = &[
         bare: &[&["/usr/bin/go", "build", "-o", "main", "main.go"], &["./main"]],
         target: 0.6,
         turn: Turn::Fresh("//"),
+        stocked: false,
+        crowd: ALONE,
     },
     Case {
         name: "rust",
@@ -93,5 +151,7 @@ pub const CASES: &[Case] = &[
         bare: &[&["/usr/bin/rustc", "--edition=2021", "-O", "-o", "main", "main.rs"], &["./main"]],
         target: 0.9,
         turn: Turn::Fresh("//"),
+        stocked: false,
+        crowd: ALONE,
     },
 ];

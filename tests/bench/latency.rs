@@ -3,10 +3,11 @@
 //! Absolute times move with the machine's load; the ratio of two medians that were measured turn by turn in the
 //! same minutes holds. `N=500 bench-latency` sets the number of runs of each (200 by default), `bench-latency go rust`
 //! measures only the cases whose names hold one of these words. Prints a table and one line of JSON. With
-//! `CRANKCASE_BENCH_URL` it measures a daemon that is already there.
+//! `CRANKCASE_BENCH_URL` it measures a daemon that is already there; the default configuration is what the others get.
 #![forbid(unsafe_code)]
 
 mod cases;
+mod crowd;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let url = if let Ok(url) = std::env::var("CRANKCASE_BENCH_URL") {
         url
     } else {
-        daemon = Daemon::start(Options::new());
+        daemon = Daemon::start(Options::as_shipped().text("rate-limit", "requests-per-second", "off"));
         daemon.url("")
     };
     let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(60)).build()?;
@@ -46,6 +47,9 @@ fn main() -> anyhow::Result<()> {
         let (mut first, mut second) = (Row::default(), Row::default());
         for n in 0..count + WARM_UP {
             let code = source(case, n);
+            if case.stocked {
+                wait_for_stock(&client, &url)?;
+            }
             let through = request(&client, &url, case.language, &code)?;
             let again = match &case.turn {
                 Turn::FreshAndAgain(_, again) => Some((again, request(&client, &url, case.language, &code)?)),
@@ -63,6 +67,14 @@ fn main() -> anyhow::Result<()> {
         results.push(first.report(case.name, case.target));
         if let Turn::FreshAndAgain(_, again) = &case.turn {
             results.push(second.report(again.name, again.target));
+        }
+    }
+    for case in CASES.iter().filter(wanted) {
+        if let Some(target) = case.crowd.burst {
+            results.push(crowd::burst(&client, &url, case, target)?);
+        }
+        if let Some(target) = case.crowd.throughput {
+            results.push(crowd::throughput(&client, &url, case, target)?);
         }
     }
     println!("{}", json!({"bench": "latency", "runs": count, "results": results}));
@@ -85,6 +97,20 @@ fn request(client: &reqwest::blocking::Client, url: &str, language: &str, code: 
     let elapsed = start.elapsed();
     ensure!(body["stdout"] == "hello\n", "it went wrong: {body}");
     Ok(elapsed)
+}
+
+/// Waits until as much stands ready as should, which may take as long as a few JVMs need at a low weight.
+fn wait_for_stock(client: &reqwest::blocking::Client, url: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let health: Value = client.get(format!("{url}/health")).send()?.json()?;
+        let (ready, target) = (health["pools"]["ready"].as_u64(), health["pools"]["target"].as_u64());
+        if ready >= target {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the pools do not fill: {health}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// How long each of the bare commands took.

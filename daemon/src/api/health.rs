@@ -1,6 +1,7 @@
 //! What `GET /health` tells: named probes, each asked anew for each answer.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,10 +22,13 @@ struct Probe {
     check: Check,
 }
 
+type Figure = Box<dyn Fn() -> Value + Send + Sync>;
+
 /// The probes of the daemon's parts. A check is called for each answer: it reads a flag, it waits for nothing.
 #[derive(Default)]
 pub struct Health {
     probes: Vec<Probe>,
+    figures: Vec<(&'static str, Figure)>,
 }
 
 impl Health {
@@ -52,6 +56,19 @@ impl Health {
             Some(Problem { component: probe.component, message, fatal: probe.fatal })
         };
         self.probes.iter().filter_map(problem).collect()
+    }
+
+    /// Adds a part's own figures, shown under its name.
+    #[must_use]
+    pub fn figure(mut self, component: &'static str, figure: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+        self.figures.push((component, Box::new(figure)));
+        self
+    }
+
+    /// The parts' own figures.
+    #[must_use]
+    pub fn figures(&self) -> Map<String, Value> {
+        self.figures.iter().map(|(component, figure)| ((*component).to_owned(), figure())).collect()
     }
 
     fn with(mut self, component: &'static str, fatal: bool, check: Check) -> Self {

@@ -44,6 +44,9 @@ pub async fn health(State(state): State<Shared>) -> Response {
         "uptime": state.started_at.elapsed().as_millis() as f64 / 1000.0,
     });
     body["degraded"] = json!(problems);
+    if let Some(fields) = body.as_object_mut() {
+        fields.extend(state.health.figures());
+    }
     match fatal {
         None => (StatusCode::OK, Json(body)).into_response(),
         Some(problem) => {

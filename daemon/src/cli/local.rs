@@ -34,7 +34,7 @@ impl Local {
             Some(socket) => (None, socket.clone()),
             None => {
                 let arguments = spawner::arguments(config, registry);
-                let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments })?;
+                let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments, gates: Vec::new() })?;
                 let socket = embedded.socket.clone();
                 (Some(embedded), socket)
             }
@@ -74,6 +74,7 @@ impl Local {
                 output_bytes: program.limits.output_bytes,
                 cancel: &CancellationToken::new(),
                 live: None,
+                loaded: None,
             };
             let report = stage.run(&mut sandbox).await?;
             if report.outcome.verdict() != Verdict::Ok {

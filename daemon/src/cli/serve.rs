@@ -58,7 +58,8 @@ fn prepare_host(config: &Config, registry: &Registry) -> anyhow::Result<(Option<
         None => {
             let account = account.context("without sandbox.spawner-socket the daemon must be started as root")?;
             let arguments = spawner::arguments(config, registry);
-            let embedded = Embedded::start(&SpawnerArguments { client: (account.uid, account.gid), arguments })?;
+            let gates = registry.gate_files();
+            let embedded = Embedded::start(&SpawnerArguments { client: (account.uid, account.gid), arguments, gates })?;
             let socket = embedded.socket.clone();
             (Some(embedded), socket)
         }

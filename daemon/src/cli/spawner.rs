@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use crankcase::privilege::Account;
 use crankcase::service::spawner;
 use crankcase::spawner_client::embedded::spawner_binary;
+use crankcase::spawner_client::gates;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::unistd::{Gid, Uid, chown};
 
@@ -32,6 +33,12 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let mut command = Command::new(spawner_binary()?);
     command.args(["--client-uid", &account.uid.to_string()]).args(spawner::arguments(&config, &registry));
+    let runtime_directory = std::env::var("RUNTIME_DIRECTORY").ok();
+    let runtime_directory = runtime_directory.as_deref().and_then(|all| all.split(':').next()).unwrap_or("/run");
+    let runtime_directory = Path::new(runtime_directory);
+    let gates = gates::replace(runtime_directory, &gates::with_fork(registry.gate_files())?)
+        .with_context(|| format!("writing the gates below {}", runtime_directory.display()))?;
+    command.arg("--gates").arg(gates);
     if std::env::var_os("LISTEN_FDS").is_none() {
         let path = socket.context("sandbox.spawner-socket must say where to listen")?;
         command.stdin(Stdio::from(listener(&path, account)?));

@@ -17,6 +17,8 @@ use super::reader::Reader;
 use super::units::size_text;
 use crate::jobs::LimitOverrides;
 
+const SECTION: &str = "limits";
+
 /// `[limits]` and all `[limits.<language>]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -203,9 +205,9 @@ impl Limits {
         let stdin_chars = reader.get("limits.stdin-chars");
         let general = LimitSet::read(&mut |leaf| Some(reader.checked(&format!("limits.{leaf}"))));
         let general = general.complete().unwrap_or_else(|| unreachable!("every general limit has a default"));
-        let languages = reader.languages().into_iter().map(|(language, mut table)| {
-            let set = LimitSet::read(&mut |leaf| reader.language_limit(&language, &mut table, leaf));
-            reader.language_rest(&language, table);
+        let languages = reader.languages(SECTION).into_iter().map(|(language, mut table)| {
+            let set = LimitSet::read(&mut |leaf| reader.language_value(SECTION, &language, &mut table, leaf));
+            reader.language_rest(SECTION, &language, table);
             (language, set)
         });
         let languages = languages.collect();

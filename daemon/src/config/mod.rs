@@ -23,6 +23,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 pub mod units;
+mod warm;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,7 @@ pub use secret::Secret;
 pub use sections::{
     Admission, History, Log, LogFormat, MemoryBudget, Percent, Redis, Rooms, Runtimes, Sandbox, Server,
 };
+pub use warm::{Stock, Warm, WarmLanguage, WarmOverride};
 
 use reader::Reader;
 
@@ -44,7 +46,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `[server]`
     pub server: Server,
-    /// `[limits]`, `[quotas]`, `[rate-limit]`
+    /// `[limits]`, `[warm]`, `[quotas]`, `[rate-limit]`
     pub reloadable: Reloadable,
     /// `[admission]`
     pub admission: Admission,
@@ -104,15 +106,17 @@ impl Config {
         }
     }
 
-    /// Checks the names in `limits.<language>` and `runtimes.enabled` against the languages that there are.
+    /// Checks the names in `limits.<language>`, `warm.<language>` and `runtimes.enabled` against the languages that there are.
     ///
     /// # Errors
     /// Every name that is none of them.
     pub fn check_languages(&self, known: &[&str]) -> Result<(), ConfigErrors> {
         let of_limits =
             self.reloadable.limits.languages.keys().map(|language| (format!("limits.{language}"), language));
+        let of_warm = self.reloadable.warm.languages.keys().map(|language| (format!("warm.{language}"), language));
         let enabled = self.runtimes.enabled.iter().flatten().map(|language| ("runtimes.enabled".to_owned(), language));
         let errors: Vec<ConfigError> = of_limits
+            .chain(of_warm)
             .chain(enabled)
             .filter(|(_, language)| !known.contains(&language.as_str()))
             .map(|(key, language)| {

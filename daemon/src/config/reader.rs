@@ -20,7 +20,8 @@ pub struct Reader {
     values: BTreeMap<String, Value>,
     /// The variable that a value is from, by key.
     variables: BTreeMap<&'static str, &'static str>,
-    languages: BTreeMap<String, Table>,
+    /// Tables of single languages, by section and language.
+    languages: BTreeMap<&'static str, BTreeMap<String, Table>>,
     errors: Vec<ConfigError>,
 }
 
@@ -61,18 +62,23 @@ impl Reader {
             let name = format!("{section}.{leaf}");
             match (find(&name), value) {
                 (Some(_), value) => drop(self.values.insert(name, value)),
-                (None, Value::Table(limits)) if section == "limits" => self.sort_language(leaf, limits),
+                (None, Value::Table(table)) if section == "limits" => self.sort_language("limits", leaf, table),
+                (None, Value::Table(table)) if section == "warm" => self.sort_language("warm", leaf, table),
+                // A language's one value in place of a table, unless it looks like a key of the section.
+                (None, value) if section == "warm" && suggest(&name, of_section("warm")).is_none() => {
+                    self.sort_language("warm", leaf, Table::from_iter([("size".to_owned(), value)]));
+                }
                 (None, _) => self.unknown(&name, &name),
             }
         }
     }
 
-    fn sort_language(&mut self, language: String, limits: Table) {
+    fn sort_language(&mut self, section: &'static str, language: String, table: Table) {
         if Kind::Name.check(&Value::String(language.clone())).is_none() {
-            self.error(format!("limits.{language}"), format!("the language must be {}", Kind::Name.words()));
+            self.error(format!("{section}.{language}"), format!("the language must be {}", Kind::Name.words()));
             return;
         }
-        self.languages.insert(language, limits);
+        self.languages.entry(section).or_default().insert(language, table);
     }
 
     fn overlay(&mut self, environment: &Environment) {
@@ -135,30 +141,30 @@ impl Reader {
         })
     }
 
-    /// Takes the languages that have limits of their own.
-    pub fn languages(&mut self) -> BTreeMap<String, Table> {
-        std::mem::take(&mut self.languages)
+    /// Takes the languages that have a table of their own in a section.
+    pub fn languages(&mut self, section: &str) -> BTreeMap<String, Table> {
+        self.languages.remove(section).unwrap_or_default()
     }
 
-    /// Takes a limit out of a language's table; none where it is unset or wrong.
-    pub fn language_limit(&mut self, language: &str, limits: &mut Table, leaf: &str) -> Option<Checked> {
-        let key = find(&format!("limits.{leaf}")).unwrap_or_else(|| unreachable!("{leaf} is no limit"));
-        let value = limits.remove(leaf)?;
+    /// Takes a value out of a language's table; none where it is unset or wrong.
+    pub fn language_value(&mut self, section: &str, language: &str, table: &mut Table, leaf: &str) -> Option<Checked> {
+        let key = find(&format!("{section}.{leaf}")).unwrap_or_else(|| unreachable!("{section} has no {leaf}"));
+        let value = table.remove(leaf)?;
         let checked = key.kind.check(&value);
         if checked.is_none() {
-            self.wrong(format!("limits.{language}.{leaf}"), key, &value);
+            self.wrong(format!("{section}.{language}.{leaf}"), key, &value);
         }
         checked
     }
 
     /// Reports what is left of a language's table.
-    pub fn language_rest(&mut self, language: &str, rest: Table) {
+    pub fn language_rest(&mut self, section: &str, language: &str, rest: Table) {
         for (leaf, _) in rest {
-            let name = format!("limits.{language}.{leaf}");
-            if find(&format!("limits.{leaf}")).is_some() {
-                self.error(name, format!("holds for all languages, set limits.{leaf}"));
+            let name = format!("{section}.{language}.{leaf}");
+            if find(&format!("{section}.{leaf}")).is_some() {
+                self.error(name, format!("holds for all languages, set {section}.{leaf}"));
             } else {
-                self.unknown(&name, &format!("limits.{leaf}"));
+                self.unknown(&name, &format!("{section}.{leaf}"));
             }
         }
     }
@@ -181,7 +187,7 @@ impl Reader {
     fn unknown(&mut self, shown: &str, looked_for: &str) {
         let message = match suggest(looked_for, KEYS.iter().map(|key| key.name)) {
             Some(name) if shown == looked_for => format!("no such key, did you mean {name}?"),
-            Some(name) => format!("no such key, did you mean {}?", name.trim_start_matches("limits.")),
+            Some(name) => format!("no such key, did you mean {}?", find(name).map_or(name, Key::leaf)),
             None => "no such key".to_owned(),
         };
         self.error(shown, message);
@@ -200,6 +206,10 @@ impl Reader {
     pub fn into_errors(self) -> Vec<ConfigError> {
         self.errors
     }
+}
+
+fn of_section(section: &'static str) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter(move |key| key.section() == section).map(|key| key.name)
 }
 
 fn default_value(key: &Key) -> Option<Value> {

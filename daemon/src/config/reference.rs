@@ -52,6 +52,9 @@ fn example() -> String {
         if section.name == "limits" {
             text.push_str("\n# [limits.java]\n# memory = \"512MiB\"\n# wall-time = \"15s\"\n");
         }
+        if section.name == "warm" {
+            text.push_str("\n# [warm.python]\n# size = 8\n# fork = false\n");
+        }
     }
     text
 }

@@ -6,12 +6,15 @@ use super::convert::FromChecked;
 use super::kind::Checked;
 use super::limits::Limits;
 use super::reader::Reader;
+use super::warm::Warm;
 
 /// The sections that may change while the daemon runs. A run keeps the limits that it began with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloadable {
     /// `[limits]`
     pub limits: Limits,
+    /// `[warm]`
+    pub warm: Warm,
     /// `[quotas]`
     pub quotas: Quotas,
     /// `[rate-limit]`
@@ -51,6 +54,7 @@ impl Reloadable {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
             limits: Limits::read(reader),
+            warm: Warm::read(reader),
             quotas: Quotas { user: Quota::read(reader, "user"), room: Quota::read(reader, "room") },
             rate_limit: RateLimit {
                 requests_per_second: reader.get("rate-limit.requests-per-second"),

@@ -33,7 +33,7 @@ pub struct Key {
     pub kind: Kind,
     /// What it is for, in full sentences, on one line.
     pub meaning: &'static str,
-    /// Whether `limits.<language>` may have it too.
+    /// Whether `<section>.<language>` may have it too.
     pub per_language: bool,
 }
 
@@ -46,7 +46,7 @@ impl Key {
         Self { name, default: Default::Unset(example), kind, meaning, per_language: false }
     }
 
-    const fn limit(name: &'static str, default: &'static str, kind: Kind, meaning: &'static str) -> Self {
+    const fn also_of_language(name: &'static str, default: &'static str, kind: Kind, meaning: &'static str) -> Self {
         Self { name, default: Default::Is(default), kind, meaning, per_language: true }
     }
 
@@ -90,6 +90,13 @@ pub const SECTIONS: &[Section] = &[
          stdin-chars. The order, last word first: a request (which may only lower), limits.<language>, the \
          language's manifest, limits.",
     ),
+    section(
+        "warm",
+        true,
+        "What stands ready before anybody asks for it: sandboxes, and interpreters started up to where they would open the \
+         program. Each serves one run. A language may have a setting of its own: its name with a size, or a table [warm.<language>] \
+         with size, fork and max. Runs that find nothing ready are started plainly.",
+    ),
     section("admission", false, "How much runs at once, and who waits how long."),
     section("rooms", false, "Rooms, their locks, and the messages of their members."),
     section("quotas", true, "Bounds on what one user or one room may use over time."),
@@ -115,6 +122,7 @@ const FILE_SIZE: Kind = Size(4 * KIB, 64 * GIB);
 const STACK: Kind = Size(64 * KIB, 8 * GIB);
 const TMPFS: Kind = Size(TmpfsSize::MIN, TmpfsSize::MAX);
 const INODES: Kind = Integer(TmpfsInodes::MIN as i64, TmpfsInodes::MAX as i64);
+const STOCK: Kind = Either(&OneOf(&["auto", "off"]), &Integer(1, 256));
 const COUNT_OR_OFF: Kind = Or("off", &Integer(1, 1_000_000));
 
 /// All keys, in the order of the file.
@@ -156,48 +164,65 @@ pub const KEYS: &[Key] = &[
         "The largest number of Unicode characters of a program."),
     Key::is("limits.stdin-chars", "1000", Integer(0, 10_000_000),
         "The largest number of Unicode characters of a request's stdin."),
-    Key::limit("limits.output-chars", "5000", Integer(1, 10_000_000),
+    Key::also_of_language("limits.output-chars", "5000", Integer(1, 10_000_000),
         "Where the response's output field is cut, in Unicode characters."),
-    Key::limit("limits.output-bytes", "\"128KiB\"", Size(KIB, GIB),
+    Key::also_of_language("limits.output-bytes", "\"128KiB\"", Size(KIB, GIB),
         "Bytes of stdout, and as many of stderr, that a stage may print before it is killed."),
-    Key::limit("limits.memory", "\"256MiB\"", MEMORY,
+    Key::also_of_language("limits.memory", "\"256MiB\"", MEMORY,
         "Memory of the run, files in its work directory and in /tmp included. Swap is never used."),
-    Key::limit("limits.processes", "64", PIDS,
+    Key::also_of_language("limits.processes", "64", PIDS,
         "Processes and threads of the run at once."),
-    Key::limit("limits.cpus", "1", CPUS,
+    Key::also_of_language("limits.cpus", "1", CPUS,
         "Cores' worth of CPU that the run may use."),
-    Key::limit("limits.wall-time", "\"10s\"", WALL,
+    Key::also_of_language("limits.wall-time", "\"10s\"", WALL,
         "Time from the run's start to its end."),
-    Key::limit("limits.cpu-time", "\"5s\"", CPU,
+    Key::also_of_language("limits.cpu-time", "\"5s\"", CPU,
         "CPU time of all processes of the run together."),
-    Key::limit("limits.open-files", "256", OPEN_FILES,
+    Key::also_of_language("limits.open-files", "256", OPEN_FILES,
         "Descriptors that one process of the run may hold (RLIMIT_NOFILE)."),
-    Key::limit("limits.file-size", "\"64MiB\"", FILE_SIZE,
+    Key::also_of_language("limits.file-size", "\"64MiB\"", FILE_SIZE,
         "The largest file that the run may write (RLIMIT_FSIZE)."),
-    Key::limit("limits.stack", "\"8MiB\"", STACK,
+    Key::also_of_language("limits.stack", "\"8MiB\"", STACK,
         "The main thread's stack in the run (RLIMIT_STACK)."),
-    Key::limit("limits.compile-memory", "\"1GiB\"", MEMORY,
+    Key::also_of_language("limits.compile-memory", "\"1GiB\"", MEMORY,
         "Memory of the compiler, likewise."),
-    Key::limit("limits.compile-processes", "128", PIDS,
+    Key::also_of_language("limits.compile-processes", "128", PIDS,
         "Processes and threads of the compiler at once."),
-    Key::limit("limits.compile-cpus", "1", CPUS,
+    Key::also_of_language("limits.compile-cpus", "1", CPUS,
         "Cores' worth of CPU that the compiler may use."),
-    Key::limit("limits.compile-wall-time", "\"20s\"", WALL,
+    Key::also_of_language("limits.compile-wall-time", "\"20s\"", WALL,
         "Time from the compiler's start to its end."),
-    Key::limit("limits.compile-cpu-time", "\"15s\"", CPU,
+    Key::also_of_language("limits.compile-cpu-time", "\"15s\"", CPU,
         "CPU time of all processes of the compiler together."),
-    Key::limit("limits.compile-open-files", "1024", OPEN_FILES,
+    Key::also_of_language("limits.compile-open-files", "1024", OPEN_FILES,
         "Descriptors that one process of the compiler may hold (RLIMIT_NOFILE)."),
-    Key::limit("limits.compile-file-size", "\"256MiB\"", FILE_SIZE,
+    Key::also_of_language("limits.compile-file-size", "\"256MiB\"", FILE_SIZE,
         "The largest file that the compiler may write (RLIMIT_FSIZE)."),
-    Key::limit("limits.compile-stack", "\"8MiB\"", STACK,
+    Key::also_of_language("limits.compile-stack", "\"8MiB\"", STACK,
         "The main thread's stack in the compiler (RLIMIT_STACK)."),
-    Key::limit("limits.box-size", "\"64MiB\"", TMPFS,
+    Key::also_of_language("limits.box-size", "\"64MiB\"", TMPFS,
         "Size of the work directory, which compiler and run share."),
-    Key::limit("limits.box-inodes", "4096", INODES,
+    Key::also_of_language("limits.box-inodes", "4096", INODES,
         "Files, directories and links in the work directory."),
-    Key::limit("limits.tmp-size", "\"64MiB\"", TMPFS,
+    Key::also_of_language("limits.tmp-size", "\"64MiB\"", TMPFS,
         "Size of /tmp, and of /dev/shm."),
+
+    Key::also_of_language("warm.size", "\"auto\"", STOCK,
+        "Interpreters that stand ready of each language that has a gate. auto grows by demand and shrinks when idle; off starts each program plainly."),
+    Key::also_of_language("warm.fork", "true", Flag,
+        "Whether the stock is filled by forks of one started interpreter, where the language has that. Forks cost a tenth of a start, and those of one template share its address layout and hash seed; the templates that fork are part of the threat model."),
+    Key::also_of_language("warm.max", "\"auto\"", Or("auto", &Integer(1, 256)),
+        "The most that a size of auto grows to. auto: 48 where forks fill the stock, 16 elsewhere, 2 of what takes more than 64 MiB each."),
+    Key::is("warm.prepared", "\"auto\"", STOCK,
+        "Sandboxes that stand ready without an interpreter, for each size of work directory; under auto also with a compiler or interpreter loaded one step before it is executed, for the languages in use."),
+    Key::is("warm.memory", "\"auto\"", Or("auto", &Size(MIB, 1024 * GIB)),
+        "Memory that everything that stands ready may hold, within admission.memory. auto: a sixteenth of that, from 32 MiB to 1 GiB. Runs that need the room get it at once."),
+    Key::is("warm.idle-after", "\"10m\"", Time(10 * SECOND, DAY),
+        "After so long without the demand that it was made for a stock shrinks."),
+    Key::is("warm.max-age", "\"10m\"", Time(10 * SECOND, DAY),
+        "After so long what stands ready, and a template, is replaced by a new one."),
+    Key::is("warm.template-runs", "200", Integer(1, 1_000_000),
+        "After so many forks a template is replaced."),
 
     Key::is("admission.cores", "\"auto\"", Or("auto", &CPUS),
         "Cores that all executions share. auto: all that the daemon may use."),

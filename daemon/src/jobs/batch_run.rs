@@ -22,7 +22,6 @@ use super::stage::{Stage, StageReport};
 use super::verdict::{Ran, exit, failed, millis};
 use super::{Inner, Jobs, Refusal, head, unix_ms};
 use crate::ids::{CorrelationId, ExecutionId};
-use crate::spawner_client::Sandbox;
 
 impl BatchRunner for Jobs {
     fn run_batch(&self, batch: BatchSubmission) -> BoxFuture<'_, Result<BatchFinished, Refusal>> {
@@ -212,17 +211,18 @@ impl Batch {
             if self.cancel.is_cancelled() {
                 break;
             }
-            let mut sandbox = match kept.take() {
-                Some(sandbox) => sandbox,
+            let (mut sandbox, loaded) = match kept.take() {
+                Some(sandbox) => (sandbox, None),
                 None => match self.compiled(progress).await? {
-                    Some(sandbox) => sandbox,
-                    None => return Ok(()),
+                    Built { sandbox: Some(sandbox), loaded, .. } => (sandbox, loaded),
+                    Built { sandbox: None, .. } => return Ok(()),
                 },
             };
             if self.program.plan.compile.is_some() {
                 permit.shrink_memory(self.program.limits.run.memory.get());
             }
-            let report = self.stage(self.program.plan.run.clone(), &case.stdin).run(&mut sandbox).await?;
+            let stage = Stage { loaded, ..self.stage(self.program.plan.run.clone(), &case.stdin) };
+            let report = stage.run(&mut sandbox).await?;
             progress.cpu += report.outcome.cpu_time;
             let spent = report.outcome.limit.is_some() || report.outcome.cancelled;
             progress.results.push(case_result(&report, case));
@@ -232,12 +232,14 @@ impl Batch {
     }
 
     /// A sandbox with the program in it; none after a compile error.
-    async fn compiled(&self, progress: &mut Progress) -> Result<Option<Sandbox>, SandboxError> {
+    async fn compiled(&self, progress: &mut Progress) -> Result<Built, SandboxError> {
         let (inner, head, program) = (&*self.inner, &self.head, &self.program);
-        let building = Building { inner, head, program, address: self.address, cancel: &self.cancel };
+        // What is compiled is compiled once, not for each case.
+        let warm = program.warm.as_ref().filter(|_| program.plan.compile.is_none());
+        let building = Building { inner, head, program, warm, address: self.address, cancel: &self.cancel };
         let mut built = Built::default();
         building.build(&mut built).await?;
-        if let Some(report) = built.compile {
+        if let Some(report) = built.compile.take() {
             progress.cpu += report.outcome.cpu_time;
             let result = Ran { compile: Some(report), run: Ok(None) }.result(&self.program.limits, 0, 0);
             // The first compile is the batch's; one that is repeated for a fresh sandbox prints nothing else.
@@ -246,7 +248,7 @@ impl Batch {
                 progress.compile_error = Some(result);
             }
         }
-        Ok(built.sandbox)
+        Ok(built)
     }
 
     fn stage<'a>(&'a self, command: crankcase_sandbox::spec::StageCommand, stdin: &'a str) -> Stage<'a> {
@@ -258,6 +260,7 @@ impl Batch {
             output_bytes: self.program.limits.output_bytes,
             cancel: &self.cancel,
             live: None,
+            loaded: None,
         }
     }
 

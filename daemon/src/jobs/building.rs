@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crankcase_runtimes::Kept;
+use crankcase_runtimes::{Kept, WarmStart};
 use crankcase_sandbox::outcome::{Exit, SandboxError, StageOutcome, Verdict};
 use tokio_util::sync::CancellationToken;
 
@@ -12,13 +12,16 @@ use super::artefacts::{Artefact, Inputs, Key};
 use super::execution::Head;
 use super::program::Program;
 use super::stage::{Stage, StageReport};
-use crate::spawner_client::Sandbox;
+use crate::spawner_client::{Sandbox, Stdio};
+use crate::warm::{Ready, Want};
 
 /// A program on its way into a sandbox.
 pub struct Building<'a> {
     pub inner: &'a Inner,
     pub head: &'a Head,
     pub program: &'a Program,
+    /// The process started ahead of need that may run it.
+    pub warm: Option<&'a WarmStart>,
     /// Where it was sent from.
     pub address: Option<std::net::IpAddr>,
     /// Ends the compiler.
@@ -30,6 +33,10 @@ pub struct Building<'a> {
 pub struct Built {
     /// Ready for the run stage; none after a compile error.
     pub sandbox: Option<Sandbox>,
+    /// The run stage's pipes, where it stands loaded in the sandbox.
+    pub loaded: Option<Stdio>,
+    /// Whether the run stage compiles as well, and tells of it when it has ended.
+    pub compiles: bool,
     /// The compile stage, in languages that have one. Of an earlier time it tells what was printed, and that it cost
     /// nothing now.
     pub compile: Option<StageReport>,
@@ -51,17 +58,22 @@ impl Building<'_> {
             Some(place) => artefacts.find(&self.program.runtime, &place.key).await,
             None => None,
         };
-        let mut sandbox = self.inner.parts.spawner.create(self.program.limits.sandbox).await?;
+        let mut want = Want { warm: self.warm, ..self.program.want() };
+        let mut brought = Vec::new();
+        if let Some(artefact) = &earlier {
+            brought.clone_from(&artefact.files);
+            brought.extend(plan.files.iter().cloned());
+            let (command, limits) = (&plan.run, self.program.limits.run);
+            want = Want { files: &brought, command, limits, warm: None, ..want };
+        }
+        let Ready { mut sandbox, stdio, warm } = self.inner.parts.pools.begin(want).await?;
+        built.starting = begun.elapsed();
+        built.loaded = stdio;
+        built.compiles = warm && plan.compile.is_some();
         match earlier {
-            Some(mut artefact) => {
-                artefact.files.extend(plan.files.iter().cloned());
-                sandbox.write(&artefact.files).await?;
-                built.starting = begun.elapsed();
-                built.compile = Some(report_again(artefact));
-            }
+            Some(artefact) => built.compile = Some(report_again(artefact)),
+            None if warm => {}
             None => {
-                sandbox.write(&plan.files).await?;
-                built.starting = begun.elapsed();
                 if let Some(command) = plan.compile.clone() {
                     let stage = Stage {
                         command,
@@ -71,6 +83,7 @@ impl Building<'_> {
                         output_bytes: self.program.limits.output_bytes,
                         cancel: self.cancel,
                         live: None,
+                        loaded: built.loaded.take(),
                     };
                     let report = built.compile.insert(stage.run(&mut sandbox).await?);
                     if report.outcome.verdict() != Verdict::Ok {

@@ -20,7 +20,7 @@ use super::live_output::LiveOutput;
 use super::lock::RoomGuard;
 use super::program::Program;
 use super::quotas::QuotaPlace;
-use super::stage::Stage;
+use super::stage::{Stage, told_apart};
 use super::verdict::{Ran, failed};
 use super::{Ended, Inner, Refusal, RoomObserver, unix_ms};
 use crate::metrics::Phases;
@@ -105,7 +105,8 @@ impl Job {
             observer.started(&head).await;
         }
         let mut permit = turn.permit;
-        let building = Building { inner: &inner, head: &head, program: &program, address, cancel: &cancel };
+        let warm = program.warm.as_ref();
+        let building = Building { inner: &inner, head: &head, program: &program, warm, address, cancel: &cancel };
         let (ran, starting) = run_program(&building, &head, observer.clone(), input, &mut permit).await;
         let running = started.elapsed().saturating_sub(starting);
         account.charge(ran.cpu_time());
@@ -207,9 +208,7 @@ async fn run_program(
     let run = async {
         building.build(&mut built).await?;
         let Some(sandbox) = &mut built.sandbox else { return Ok(None) };
-        if program.plan.compile.is_some() {
-            permit.shrink_memory(program.limits.run.memory.get());
-        }
+        permit.shrink_memory(program.limits.run.memory.get());
         let interval = inner.parts.config.rooms.live_output_interval;
         let live = observer.map(|observer| LiveOutput { observer, head: Arc::clone(head), interval });
         let run = Stage {
@@ -220,8 +219,13 @@ async fn run_program(
             output_bytes: program.limits.output_bytes,
             cancel,
             live: live.as_ref(),
+            loaded: built.loaded.take(),
         };
-        run.run(sandbox).await.map(Some)
+        let report = run.run(sandbox).await?;
+        match built.compiles {
+            true => Ok(told_apart(report, sandbox.take_compiled(), &mut built.compile)),
+            false => Ok(Some(report)),
+        }
     }
     .await;
     if let Err(error) = &run {

@@ -39,7 +39,7 @@ use crate::config::{Config, Reloadable};
 use crate::history::History;
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crate::metrics::Metrics;
-use crate::spawner_client::SpawnerClient;
+use crate::warm::Pools;
 use admission::{Admission, Request, RoomKey};
 use artefacts::Artefacts;
 use execution::{Finished, Head, TextFile};
@@ -66,7 +66,7 @@ pub struct Parts {
     /// The languages.
     pub registry: Arc<Registry>,
     /// The sandboxes.
-    pub spawner: SpawnerClient,
+    pub pools: Pools,
     /// The records.
     pub history: History,
     /// One execution a room.
@@ -196,6 +196,7 @@ impl Jobs {
     /// Puts other limits and quotas in force; what runs or waits keeps its own.
     pub fn reload(&self, reloadable: Reloadable) {
         self.inner.quotas.reconfigure(reloadable.quotas);
+        self.inner.parts.pools.reload(&reloadable);
         *self.inner.reloadable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(reloadable);
     }
 

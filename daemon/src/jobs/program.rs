@@ -1,9 +1,10 @@
 //! A submission turned into what the sandbox gets: the language's plan and the limits that hold.
 
-use crankcase_runtimes::{Plan, PlanError, Registry, Request};
+use crankcase_runtimes::{Plan, PlanError, Registry, Request, WarmStart};
 
 use super::{Refusal, Submission};
 use crate::config::{Config, Limits, Resolved, resolve};
+use crate::warm::Want;
 
 /// Everything that is decided before a program waits for its turn.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct Program {
     pub plan: Plan,
     /// What it may use.
     pub limits: Resolved,
+    /// The process started ahead of need that would run it, if one may.
+    pub warm: Option<WarmStart>,
 }
 
 impl Program {
@@ -50,7 +53,27 @@ impl Program {
             }
             _ => Refusal::BadField { field: "files", message: error.to_string() },
         })?;
-        Ok(Self { runtime: runtime.name.clone(), plan, limits })
+        let warm = plan.warm.then(|| runtime.warm(request.run_memory_bytes, request.compile_memory_bytes)).flatten();
+        Ok(Self { runtime: runtime.name.clone(), plan, limits, warm })
+    }
+
+    /// What it begins with.
+    #[must_use]
+    pub fn want(&self) -> Want<'_> {
+        let (command, limits) = match &self.plan.compile {
+            Some(compile) => (compile, self.limits.compile),
+            None => (&self.plan.run, self.limits.run),
+        };
+        Want {
+            language: &self.runtime,
+            spec: self.limits.sandbox,
+            files: &self.plan.files,
+            command,
+            limits,
+            warm: self.warm.as_ref(),
+            warm_limits: self.limits.run,
+            warm_files: &self.plan.warm_files,
+        }
     }
 
     /// Bytes to reserve: its stages run one after the other.

@@ -4,6 +4,7 @@
 //! counts by its name when it is one of those known at start, else as `other`.
 
 mod admission;
+mod pools;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::admission::OfAdmission;
+pub use self::pools::PoolMetrics;
 use crate::jobs::Refusal;
 use crate::jobs::admission::Admission;
 use crate::jobs::execution::{RunResult, Status};
@@ -44,12 +46,6 @@ struct LanguageLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolLabels {
-    language: Arc<str>,
-    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,7 +85,7 @@ struct Inner {
     starting: Histograms,
     running: Histograms,
     cpu_seconds: Family<LanguageLabel, Counter<f64, AtomicU64>>,
-    pools: Family<PoolLabels, Gauge>,
+    pools: PoolMetrics,
     artefacts: Family<CacheLabels, Counter>,
     artefact_entries: Gauge,
     artefact_bytes: Gauge,
@@ -128,7 +124,7 @@ impl Metrics {
             starting: Family::new_with_constructor(seconds),
             running: Family::new_with_constructor(seconds),
             cpu_seconds: Family::default(),
-            pools: Family::default(),
+            pools: PoolMetrics::default(),
             artefacts: Family::default(),
             artefact_entries: Gauge::default(),
             artefact_bytes: Gauge::default(),
@@ -156,10 +152,10 @@ impl Metrics {
         self.inner.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// So many sandboxes of a kind (`prepared`, `warm`) stand ready for a language.
-    pub fn pool(&self, language: &str, kind: &'static str, ready: usize) {
-        let labels = PoolLabels { language: self.inner.language(language), kind };
-        self.inner.pools.get_or_create(&labels).set(i64::try_from(ready).unwrap_or(i64::MAX));
+    /// What stands ready, for whoever keeps it.
+    #[must_use]
+    pub fn pools(&self) -> PoolMetrics {
+        self.inner.pools.clone()
     }
 
     /// A program was looked for among those compiled before.
@@ -226,7 +222,7 @@ impl Inner {
         );
         registry.register_with_unit("running", "Wall time of all stages", Unit::Seconds, self.running.clone());
         registry.register_with_unit("cpu", "CPU time of all stages", Unit::Seconds, self.cpu_seconds.clone());
-        registry.register("pool_ready", "Sandboxes that stand ready, by language and kind", self.pools.clone());
+        self.pools.register(registry);
         registry.register(
             "artefact_lookups",
             "Programs looked for among those compiled before, by language and result",

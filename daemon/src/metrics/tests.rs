@@ -3,6 +3,7 @@ use crate::ids::{RoomId, UserId};
 use crate::jobs::admission::memory::Machine;
 use crate::jobs::admission::{AdmissionConfig, Class, Request, RoomKey};
 use crate::jobs::execution::{CompileResult, Truncated};
+use crate::warm::stock::Level;
 
 fn result() -> RunResult {
     RunResult {
@@ -108,7 +109,9 @@ async fn levels_and_the_admission_show_as_they_are() {
     let waiting = admission.enqueue(request(1000)).unwrap();
     tokio::time::advance(Duration::from_millis(2500)).await;
     metrics.levels().sockets.inc();
-    metrics.pool("python", "warm", 4);
+    let oldest = Duration::from_millis(500);
+    metrics.pools().set(&[Level { language: "python".into(), kind: "warm", ready: 4, target: 5, oldest }]);
+    metrics.pools().hit("python", "warm");
     let text = metrics.render();
     for line in [
         "crankcase_cpu_budget_cores 2.0",
@@ -121,6 +124,9 @@ async fn levels_and_the_admission_show_as_they_are() {
         "crankcase_queue_oldest_seconds 2.5",
         "crankcase_sockets 1",
         r#"crankcase_pool_ready{language="python",kind="warm"} 4"#,
+        r#"crankcase_pool_target{language="python",kind="warm"} 5"#,
+        r#"crankcase_pool_oldest_seconds{language="python",kind="warm"} 0.5"#,
+        r#"crankcase_pool_hits_total{language="python",kind="warm"} 1"#,
     ] {
         assert_line(&text, line);
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::ConnectInfo;
 use crankcase_runtimes::Registry;
+use serde_json::json;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +37,7 @@ use crate::rooms::Rooms;
 use crate::rooms::limits::RoomLimits;
 use crate::rooms::registry::RoomRegistry;
 use crate::spawner_client::SpawnerClient;
+use crate::warm::Pools;
 
 /// How long the spawner may take to be there at start.
 const SPAWNER_WAIT: Duration = Duration::from_secs(20);
@@ -107,10 +109,11 @@ impl Service {
         let admission = Admission::new(spawner::admission(&config), machine);
         let names: Vec<&str> = registry.iter().map(|runtime| runtime.name.as_str()).collect();
         let metrics = Metrics::new(names, admission.clone());
+        let pools = Pools::new(&config, Arc::clone(&registry), spawner.clone(), admission.clone(), metrics.pools());
         let jobs = Jobs::new(Parts {
             config: Arc::clone(&config),
             registry: Arc::clone(&registry),
-            spawner: spawner.clone(),
+            pools: pools.clone(),
             history: history.clone(),
             locks: locks.clone(),
             admission: admission.clone(),
@@ -120,7 +123,7 @@ impl Service {
 
         let rooms = Rooms::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
         jobs.observe(rooms.announcer.clone());
-        let health = health(&spawner, &history, &locks);
+        let health = health(&spawner, &history, &locks, &pools);
 
         self.listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(self.listener)?;
@@ -146,6 +149,7 @@ impl Service {
             let (admission, stop) = (admission.clone(), stop.clone());
             async move { stop.run_until_cancelled(admission.watch()).await }
         });
+        let keeper = tokio::spawn(pools.keep(stop.clone()));
         let saver = tokio::spawn(Arc::clone(&rooms.registry).maintain(stop.clone()));
         tokio::spawn(prune(history.clone(), stop.clone()));
         tokio::spawn(watchdog::watch(spawner.clone(), stop.clone()));
@@ -181,6 +185,7 @@ impl Service {
         let _ = serving.await;
         stop.cancel();
         let _ = saver.await;
+        let _ = keeper.await;
         history.close().await;
         info!("stopped");
         Ok(())
@@ -210,8 +215,9 @@ fn open_history(config: &Config) -> Result<History, HistoryError> {
     History::open(&config.history.path, options)
 }
 
-fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Health {
+fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks, pools: &Pools) -> Health {
     let (spawner, history, locks) = (spawner.clone(), history.clone(), locks.clone());
+    let (pools, figures) = (pools.clone(), pools.clone());
     Health::default()
         .vital("spawner", move || {
             spawner.welcome().is_none().then(|| "The sandbox service is not connected.".to_owned())
@@ -220,6 +226,11 @@ fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Heal
             history.health().map(|fault| format!("The history cannot be written: {}.", fault.error))
         })
         .degrading("redis", move || locks.health())
+        .degrading("pools", move || pools.health())
+        .figure("pools", move || {
+            let (ready, target) = figures.figure();
+            json!({ "ready": ready, "target": target })
+        })
 }
 
 /// Where the request that opened a socket came from, proxies seen through where they are trusted.

@@ -4,7 +4,9 @@
 //! as its descriptor 0 and keeps the reading end of a pipe whose writing end is the spawner's descriptor 1: when the
 //! daemon is gone, however it went, the spawner sees that end close and ends everything.
 
+use std::fs::Permissions;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -40,6 +42,8 @@ pub struct SpawnerArguments {
     pub client: (u32, u32),
     /// Everything else, as the spawner's command line.
     pub arguments: Vec<String>,
+    /// What sandboxes find of interpreters' gates: names and contents.
+    pub gates: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Embedded {
@@ -55,13 +59,17 @@ impl Embedded {
         let (uid, gid) = (Uid::from_raw(spec.client.0), Gid::from_raw(spec.client.1));
         let path = directory.path().join("spawner.sock");
         let listener = listener(&path)?;
-        for owned in [directory.path(), path.as_path()] {
-            chown(owned, Some(uid), Some(gid)).map_err(std::io::Error::from)?;
-        }
+        // The daemon may enter and connect; what lies here stays root's, for the spawner may be started again.
+        chown(directory.path(), None, Some(gid)).map_err(std::io::Error::from)?;
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o750))?;
+        chown(&path, Some(uid), Some(gid)).map_err(std::io::Error::from)?;
+        let gates = directory.path().join("gates");
+        super::gates::write(&gates, &super::gates::with_fork(spec.gates.clone())?)?;
         let mut supervisor = Command::new(binary)
             .arg("--supervise")
             .args(["--remove".as_ref(), directory.path().as_os_str()])
             .args(["--client-uid", &spec.client.0.to_string()])
+            .args(["--gates".as_ref(), gates.as_os_str()])
             .args(&spec.arguments)
             .stdin(Stdio::from(listener))
             .stdout(Stdio::piped())

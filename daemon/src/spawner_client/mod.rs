@@ -8,6 +8,7 @@
 
 mod connection;
 pub mod embedded;
+pub mod gates;
 mod sandbox;
 
 use std::path::PathBuf;
@@ -82,6 +83,14 @@ impl SpawnerClient {
     /// [`Step::Spawner`] when it is not within `wait`.
     pub async fn ready(&self, wait: Duration) -> Result<Welcome, SandboxError> {
         self.connected(wait).await.map(|connection| connection.welcome.clone())
+    }
+
+    /// Waits until the connection is lost, or there is one again.
+    pub async fn changed(&mut self) {
+        if self.connection.changed().await.is_err() {
+            // The end of the service: nothing changes any more.
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn connected(&self, wait: Duration) -> Result<Arc<Connection>, SandboxError> {

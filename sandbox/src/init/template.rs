@@ -35,6 +35,9 @@ pub struct TemplatePlan<'a> {
 
 /// The life of a template up to `execve`, in the child of the clone.
 pub fn run_template(plan: &TemplatePlan<'_>, gate: &OwnedFd, orders: &OwnedFd) -> ! {
+    // Out of the way of the numbers that they are about to get, which in a busy spawner may be anybody's.
+    let above = |fd: &OwnedFd| sys::duplicate_from(fd.as_fd(), GATE_FD + 1);
+    let (Ok(gate), Ok(orders)) = (&above(gate), &above(orders)) else { sys::exit(127) };
     let Err(error) = confine_and_exec(plan, gate, orders);
     let _ = tell(gate, Report::Failed(error));
     sys::exit(127)

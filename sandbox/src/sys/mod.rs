@@ -16,7 +16,7 @@ pub use caps::{
 pub use exec::ExecImage;
 pub use landlock::{Access, Ruleset, landlock_abi};
 pub use process::{
-    Cloned, assert_single_threaded, clone3, close_fds_except, exit, fork, inherited_fd, keep_as, pidfd_kill,
+    Cloned, assert_single_threaded, clone3, close_fds_except, duplicate_from, exit, fork, inherited_fd, keep_as, pidfd_kill,
     place_stdio, reset_priority, reset_signals, set_rlimit, set_rlimits, umask,
 };
 

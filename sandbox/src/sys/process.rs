@@ -66,18 +66,18 @@ pub fn pidfd_kill(pidfd: BorrowedFd<'_>) {
     unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, 0, 0) };
 }
 
-/// Closes every descriptor from 3 on but those given (ascending, at most four).
+/// Closes every descriptor from 3 on but those given, in whatever order.
 ///
 /// # Errors
 /// The kernel's errno.
 pub fn close_fds_except(keep: &[RawFd]) -> Result<(), Errno> {
     let mut first: libc::c_uint = 3;
-    for &fd in keep {
-        let fd = fd.unsigned_abs();
-        if fd > first {
-            close_range(first, fd - 1)?;
+    // In whatever order they are given.
+    while let Some(next) = keep.iter().map(|fd| fd.unsigned_abs()).filter(|fd| *fd >= first).min() {
+        if next > first {
+            close_range(first, next - 1)?;
         }
-        first = first.max(fd + 1);
+        first = next + 1;
     }
     close_range(first, libc::c_uint::MAX)
 }
@@ -168,6 +168,18 @@ pub fn keep_as(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     // SAFETY: the callers are children about to execute; whatever `number` was has no owner that is ever dropped.
     let result = unsafe { if fd == number { libc::fcntl(fd, libc::F_SETFD, 0) } else { libc::dup2(fd, number) } };
     check(result.into()).map(drop)
+}
+
+/// Another descriptor of the same, from `lowest` on, closed by `execve`.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn duplicate_from(fd: BorrowedFd<'_>, lowest: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: it changes nothing but the table of descriptors.
+    let number = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) }.into())?;
+    let number = RawFd::try_from(number).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// `dup2(2)` onto one of 0, 1, 2.

@@ -186,6 +186,7 @@ async fn hello(
         output_bytes: program.limits.output_bytes,
         cancel: &CancellationToken::new(),
         live: None,
+        loaded: None,
     };
     let report = stage.run(&mut sandbox).await?;
     let (printed, outcome) = (report.stdout.text(), report.outcome);

@@ -1,0 +1,93 @@
+//! Whatever dies costs at most the run that used it.
+
+use std::time::Duration;
+
+use crankcase_tests::{Daemon, eventually, host, unique};
+
+use super::{daemon, filled, pool, python, warm_hits};
+
+/// Living python processes below the daemon: those whose parent is the spawner are templates, the others members.
+fn pythons(daemon: &Daemon, of_template: bool) -> Vec<i32> {
+    let spawner = daemon.spawner();
+    let mut found = host::descendants(daemon.pid());
+    found.retain(|pid| host::name(*pid).starts_with("python") && (host::parent(*pid) == Some(spawner)) == of_template);
+    found
+}
+
+#[test]
+fn the_spawners_death_empties_the_pools_and_they_fill_again() {
+    let daemon = daemon(python(3));
+    for _ in 0..3 {
+        host::end(daemon.spawner());
+        eventually(Duration::from_secs(30), || {
+            let next = daemon.run("python", "print('next')");
+            if next.stdout() == "next\n" { Ok(()) } else { Err(next.text) }
+        });
+        filled(&daemon);
+        let before = pool(&daemon, "hits_total", "python", "warm");
+        assert_eq!(daemon.run("python", "print(1)").expect_stdout(), "1\n");
+        assert_eq!(pool(&daemon, "hits_total", "python", "warm"), before + 1);
+    }
+    assert_eq!(daemon.get("/health").body["degraded"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_member_that_is_killed_while_it_waits_costs_no_run() {
+    let daemon = daemon(python(3));
+    for round in 0..4 {
+        let members = pythons(&daemon, false);
+        assert_eq!(members.len(), 3);
+        if round % 2 == 0 {
+            // The sandboxes as a whole: who takes one finds it gone, and passes on to the next.
+            members.iter().filter_map(|pid| host::parent(*pid)).for_each(host::end);
+        } else {
+            // The interpreter alone: found when it is looked at, once a second.
+            host::end(members[0]);
+            eventually(Duration::from_secs(20), || {
+                let now = pythons(&daemon, false);
+                if now.len() == 3 && !now.contains(&members[0]) { Ok(()) } else { Err(now) }
+            });
+        }
+        for n in 0..4 {
+            assert_eq!(daemon.run("python", &format!("print({n})")).expect_stdout(), format!("{n}\n"));
+        }
+        filled(&daemon);
+    }
+    assert_eq!(warm_hits(&daemon, "python"), 16);
+}
+
+#[test]
+fn a_template_that_is_killed_is_replaced_and_costs_no_run() {
+    let daemon = daemon(python(2));
+    for _ in 0..3 {
+        let templates = pythons(&daemon, true);
+        assert_eq!(templates.len(), 1);
+        host::end(templates[0]);
+        for n in 0..6 {
+            assert_eq!(daemon.run("python", &format!("print({n})")).expect_stdout(), format!("{n}\n"));
+        }
+        eventually(Duration::from_secs(20), || {
+            let now = pythons(&daemon, true);
+            if now.len() == 1 && now != templates { Ok(()) } else { Err(now) }
+        });
+        filled(&daemon);
+    }
+}
+
+#[test]
+fn a_run_whose_sandbox_is_killed_is_interrupted_and_the_next_one_works() {
+    let daemon = daemon(python(2));
+    let token = unique("tk");
+    let name = &token[..token.len().min(15)];
+    let code = format!("import ctypes, time\nctypes.CDLL(None).prctl(15, b'{name}')\ntime.sleep(50)");
+    let answer = std::thread::scope(|scope| {
+        let run = scope.spawn(|| daemon.run("python", &code));
+        let program = host::wait_for_name(name);
+        host::end(host::parent(program).expect("its init"));
+        run.join().expect("an answer, not a hang")
+    });
+    assert_eq!(answer.body["success"].as_bool(), Some(false), "{}", answer.text);
+    assert!(answer.str("/error").contains("interrupted"), "{}", answer.text);
+    assert_eq!(daemon.run("python", "print('next')").expect_stdout(), "next\n");
+    assert_eq!(warm_hits(&daemon, "python"), 2);
+}

@@ -1,0 +1,56 @@
+//! A warm run has the limits of a plain one, by the same names, and is charged for nothing of its start.
+
+use crankcase_tests::{Daemon, Options};
+
+use super::{daemon, filled, python, warm_hits};
+
+fn limited(options: Options) -> Options {
+    options.text("limits", "wall-time", "3s").text("limits", "cpu-time", "1s").text("limits", "box-size", "4MiB")
+}
+
+fn each_is_named(daemon: &Daemon) {
+    for (code, limit) in [
+        ("import time\nprint('before', flush=True)\ntime.sleep(60)", "time"),
+        ("print('before', flush=True)\nwhile True: pass", "cpu"),
+        ("print('before', flush=True)\nx = b'x' * (1 << 30)", "memory"),
+        ("print('before', flush=True)\nimport os\nwhile True: os.fork()", "processes"),
+        ("print('before', flush=True)\nopen('big', 'wb').write(b'x' * (8 << 20))", "disk"),
+    ] {
+        let answer = daemon.run("python", code).expect_limit(limit);
+        assert_eq!(answer.stdout(), "before\n", "{}", answer.text);
+    }
+    let flood = daemon.run("python", "while True: print('x' * 1000)").expect_limit("output");
+    assert!(flood.stdout().len() > 100_000);
+}
+
+#[test]
+fn each_limit_is_named_in_a_forked_run() {
+    let daemon = daemon(limited(python(2)));
+    each_is_named(&daemon);
+    assert_eq!(warm_hits(&daemon, "python"), 6);
+}
+
+#[test]
+fn each_limit_is_named_in_a_run_that_was_started_ahead() {
+    let daemon = daemon(limited(Options::new().set("warm", "python", "{ size = 3, fork = false }")));
+    for _ in 0..2 {
+        // Three at once is what stands ready.
+        filled(&daemon);
+        daemon.run("python", "print(1)").expect_success();
+    }
+    filled(&daemon);
+    each_is_named(&daemon);
+    assert!(warm_hits(&daemon, "python") >= 2);
+}
+
+#[test]
+fn memory_and_time_before_the_run_are_not_the_runs() {
+    let daemon = daemon(python(1));
+    // It has stood there for a while.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let answer = daemon.run("python", "x = b'x' * (20 << 20)\nprint(len(x))").expect_success();
+    assert!(answer.number("/cpuTime") < 1000 && answer.number("/wallTime") < 1400, "{}", answer.text);
+    let memory = answer.number("/memory");
+    assert!((20 << 20..60 << 20).contains(&memory), "{memory}");
+    assert_eq!(warm_hits(&daemon, "python"), 1);
+}
