@@ -203,7 +203,10 @@ impl Check<'_> {
         let warm = raw.warm.map(|warm| self.warm(&format!("{key}.warm"), warm, &names, compile.is_some()));
         let version_prefix = raw.version.prefix;
         let artefact = raw.artefact;
-        (Toolchain { tools, version_command, version_prefix, compile, run, artefact, keep, direct, files, warm }, missing)
+        (
+            Toolchain { tools, version_command, version_prefix, compile, run, artefact, keep, direct, files, warm },
+            missing,
+        )
     }
 
     fn keep(&mut self, key: &str, raw: RawKeep, artefact: Option<&str>) -> Keep {

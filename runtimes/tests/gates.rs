@@ -70,7 +70,9 @@ impl Place {
         fs::create_dir(place.dir.path().join("tmp")).unwrap();
         for (path, content) in registry.map(Registry::gate_files).unwrap_or_default() {
             let content = match path.extension().is_some_and(|extension| extension == "rb") {
-                true => String::from_utf8(content).unwrap().replace("/box", place.work().to_str().unwrap()).into_bytes(),
+                true => {
+                    String::from_utf8(content).unwrap().replace("/box", place.work().to_str().unwrap()).into_bytes()
+                }
                 false => content,
             };
             let path = place.dir.path().join("gates").join(path);
@@ -123,7 +125,11 @@ impl Place {
         // A program that ends without reading its stdin is none of our business.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(self.work().to_str().unwrap(), "/box").replace(self.dir.path().to_str().unwrap(), "/place");
+        let text = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes)
+                .replace(self.work().to_str().unwrap(), "/box")
+                .replace(self.dir.path().to_str().unwrap(), "/place")
+        };
         Shown {
             compiled: None,
             status: status.unwrap_or_else(|| output.status.into_raw()),
@@ -268,8 +274,7 @@ fn plan(runtime: &Runtime, code: &str, files: &BTreeMap<String, String>) -> Plan
         executable: false,
     };
     let files: Vec<SourceFile> = files.iter().map(file).collect();
-    let request =
-        Request { code, files: &files, args: &[], run_memory_bytes: GIB / 2, compile_memory_bytes: GIB };
+    let request = Request { code, files: &files, args: &[], run_memory_bytes: GIB / 2, compile_memory_bytes: GIB };
     runtime.plan(&request).unwrap()
 }
 
