@@ -1,5 +1,5 @@
 # Development and installation by hand. Everything works from a fresh clone on Debian 12 with a Rust toolchain.
-.PHONY: build run test bench bench-load bench-history bench-sockets deb
+.PHONY: build run test test-vm bench bench-load bench-history bench-sockets deb
 
 CARGO ?= cargo
 
@@ -16,12 +16,18 @@ run:
 	else exec sudo --preserve-env=PORT,REDIS_URL,ALLOWED_ORIGINS,CRANKCASE_CONFIG,CRANKCASE_DATA_DIR,RUST_LOG \
 		target/release/crankcase serve; fi
 
-# All tests in one go. They drive the built programs and start real sandboxes, which takes root.
+# All tests in one go, the short form of those in a virtual machine included. They drive the built programs and start
+# real sandboxes, which takes root.
 test:
 	runtimes/install-packages
 	tests/setup
+	tests/vm/image
 	$(CARGO) build --workspace --all-targets --locked
 	$(CARGO) test --workspace --locked --no-fail-fast
+
+# The package on a stock Debian 12 with systemd and pure cgroup v2, in a virtual machine by emulation: the full form.
+test-vm: deb
+	tests/vm/full "$$(ls -t dist/crankcase_*.deb | head -n 1)"
 
 # p50, p95 and p99 of hello programs through POST /compile against the same programs spawned bare.
 # N=500 make bench sets the number of runs.

@@ -4,7 +4,8 @@ use crate::attempt::{c, expect_unharmed, python, shared};
 
 #[test]
 fn two_gib_end_by_the_memory_limit() {
-    let answer = python("print('before', flush=True)\nx = b'x' * (2 << 30)\nprint(len(x))").expect_limit("memory");
+    let answer = python("print('before', flush=True)\nx = [b'x' * (64 << 20) for _ in range(32)]\nprint(len(x))")
+        .expect_limit("memory");
     assert_eq!(answer.stdout(), "before\n");
     expect_unharmed();
 }

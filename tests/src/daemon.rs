@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::{Options, eventually, host};
+use crate::{Options, eventually, host, widened};
 
 /// A start on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -101,7 +101,7 @@ impl Daemon {
         let keeper = keep(child.id(), home.path());
         let address = wait_until_listening(&mut child, &log);
         let http = reqwest::blocking::Client::builder()
-            .timeout(Duration::from_secs(180))
+            .timeout(widened(Duration::from_secs(180)))
             // Idle connections would show up as the daemon's descriptors.
             .pool_max_idle_per_host(0)
             .build()
@@ -232,7 +232,7 @@ impl Drop for Daemon {
         let _ = self.keeper.wait();
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal(Signal::SIGTERM);
-            let end = Instant::now() + STOP;
+            let end = Instant::now() + widened(STOP);
             while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
                 std::thread::sleep(Duration::from_millis(10));
             }

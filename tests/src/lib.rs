@@ -2,7 +2,8 @@
 //!
 //! [`daemon`] starts the real binaries on a free loopback port, [`client`] talks to them, [`host`] looks at the
 //! machine from outside the sandboxes, [`bare`] runs the same programs without a sandbox, [`redis`] and
-//! [`node`] start the other side of a test, [`load`] brings many clients at once. Nothing waits by a fixed sleep: see [`eventually`].
+//! [`node`] start the other side of a test, [`load`] brings many clients at once, [`vm`] is a whole machine. Nothing waits by a
+//! fixed sleep: see [`eventually`].
 //!
 //! **Invariant.** Only processes that a test started itself are signalled, by their ids.
 #![forbid(unsafe_code)]
@@ -15,12 +16,13 @@ pub mod load;
 pub mod node;
 pub mod options;
 pub mod redis;
+pub mod vm;
 mod wait;
 
 pub use client::{Answer, Program};
 pub use daemon::{Daemon, shared};
 pub use options::Options;
-pub use wait::{attempts, eventually};
+pub use wait::{attempts, eventually, slowness, widened};
 
 /// Says that this host cannot run a test. Under `CI=true` that is a failure: nothing is skipped unnoticed.
 ///

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::slowness;
+
 /// The admin token of every daemon under test.
 pub const ADMIN_TOKEN: &str = "the-token-of-the-tests";
 
@@ -33,6 +35,7 @@ impl Options {
     pub fn as_shipped() -> Self {
         let empty = Self { sections: BTreeMap::new(), environment: Vec::new() };
         empty
+            .widened_limits()
             .text("server", "listen", "127.0.0.1:0")
             .text("server", "admin-token", ADMIN_TOKEN)
             .text("sandbox", "cgroup-parent", &format!("/{}", crate::unique("crankcase-test-")))
@@ -44,6 +47,26 @@ impl Options {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// On a slow machine the same programs take longer, and must not run into the clocks before what they test.
+    fn widened_limits(self) -> Self {
+        // Enough for what hits a clock on purpose to be over in reasonable time.
+        let factor = slowness().min(6.0);
+        let seconds = [("wall-time", 10.0), ("cpu-time", 5.0), ("compile-wall-time", 20.0), ("compile-cpu-time", 15.0)];
+        let widen = |options: Self, (key, default): (&str, f64)| {
+            options.text("limits", key, &format!("{}ms", (default * factor * 1000.0).round()))
+        };
+        if factor <= 1.0 {
+            return self;
+        }
+        // C++'s manifest has clocks of its own, which win over the general ones.
+        let compile = format!("{}ms", (30_000.0 * factor).round());
+        seconds.into_iter().fold(self, widen).text("limits.cpp", "compile-wall-time", &compile).text(
+            "limits.cpp",
+            "compile-cpu-time",
+            &compile,
+        )
     }
 
     /// Sets a key to a TOML value as it stands.

@@ -36,9 +36,11 @@ pub fn checks(host: &Host, config: &Config) -> Vec<Check> {
 }
 
 fn v2(host: &Host, config: &Config) -> Facts {
-    let own = host.field("/proc/self/cgroup", "0:").unwrap_or_default();
-    let parent = config.sandbox.cgroup_parent.clone().unwrap_or_else(|| PathBuf::from(own));
-    let place = existing(&below(Path::new(UNIFIED_MOUNTPOINT), &parent));
+    let root = Path::new(UNIFIED_MOUNTPOINT);
+    let own = PathBuf::from(host.field("/proc/self/cgroup", "0:").unwrap_or_default());
+    let members = std::fs::read_to_string(below(root, &own).join("cgroup.procs")).unwrap_or_default();
+    let parent = config.sandbox.cgroup_parent.clone().unwrap_or_else(|| chosen(own, &members, std::process::id()));
+    let place = existing(&below(root, &parent));
     let available = std::fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default();
     let places = V2_NEEDED
         .into_iter()
@@ -46,6 +48,13 @@ fn v2(host: &Host, config: &Config) -> Facts {
         .map(|name| (name, place.clone()))
         .collect();
     Facts { unified: true, places }
+}
+
+/// As the spawner chooses: the own cgroup where it was delegated to us alone, else one below the root. A login's has others
+/// in it, and not all controllers.
+fn chosen(own: PathBuf, members: &str, pid: u32) -> PathBuf {
+    let alone = !members.is_empty() && members.lines().all(|member| member.parse() == Ok(pid));
+    if alone && own != Path::new("/") { own } else { PathBuf::from("crankcase") }
 }
 
 fn v1(config: &Config) -> Facts {
@@ -154,6 +163,15 @@ mod tests {
         assert!(check.fix.unwrap().contains("Delegate=yes"));
         let check = controllers(&facts(false, &["pids", "cpu", "cpuacct"], place));
         assert!(check.fix.unwrap().contains("cgroup_enable=memory"));
+    }
+
+    #[test]
+    fn only_a_cgroup_of_our_own_counts_as_delegated() {
+        let own = || PathBuf::from("/system.slice/x.service");
+        assert_eq!(chosen(own(), "7\n", 7), own());
+        for (path, members) in [(own(), "1\n7\n"), (own(), ""), (PathBuf::from("/"), "7\n")] {
+            assert_eq!(chosen(path, members, 7), Path::new("crankcase"), "{members:?}");
+        }
     }
 
     #[test]

@@ -187,6 +187,8 @@ fn make(config: &Config, source: &Source, directory: &Path) -> anyhow::Result<Im
     mmdebstrap.args(["--mode=root", "--variant=essential", "--format=directory", "--quiet"]);
     mmdebstrap.arg(format!("--include={}", packages.join(",")));
     mmdebstrap.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
+    // Java's packages link their manual pages into a directory that they expect to be there.
+    mmdebstrap.arg("--setup-hook=mkdir -p \"$1/usr/share/man/man1\"");
     mmdebstrap.arg(&source.suite).arg(directory).args(&source.mirror);
     eprintln!("making {} with {}", directory.display(), packages.join(" "));
     let status = mmdebstrap.status().context("mmdebstrap, which makes the image: apt-get install mmdebstrap")?;
