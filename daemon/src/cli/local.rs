@@ -49,6 +49,7 @@ impl Local {
         let limits = resolve(&config.reloadable.limits, runtime, &LimitOverrides::default())?;
         let env = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8")];
         let stage = Stage {
+            loaded: None,
             command: StageCommand { argv, env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec() },
             limits: limits.compile,
             stdin: "",

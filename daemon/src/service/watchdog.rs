@@ -66,6 +66,7 @@ async fn attempt(spawner: &SpawnerClient) -> Result<(), ProbeError> {
     sandbox.write(&[script]).await?;
     let command = ["/bin/sh", "probe.sh"].map(str::to_owned).to_vec();
     let stage = Stage {
+        loaded: None,
         command: StageCommand { argv: command, env: Vec::new() },
         limits,
         stdin: &format!("{expected}\n"),
