@@ -19,6 +19,7 @@ pub(super) struct OfAdmission {
     running: Gauge,
     cpu: [Fraction; 3],
     memory: [Gauge; 3],
+    idle: Gauge,
 }
 
 impl OfAdmission {
@@ -36,6 +37,12 @@ impl OfAdmission {
             self.rooms_waiting.clone(),
         );
         registry.register("admitted", "Executions that hold a reservation", self.running.clone());
+        registry.register_with_unit(
+            "memory_idle",
+            "Memory set aside for sandboxes that stand ready",
+            Unit::Bytes,
+            self.idle.clone(),
+        );
         let what = [
             ("budget", "that executions may reserve in all"),
             ("limit", "that executions may reserve at the moment"),
@@ -59,6 +66,7 @@ impl OfAdmission {
         self.rooms_waiting.set(count(snapshot.rooms.len()));
         let oldest = snapshot.rooms.values().map(|room| room.oldest_age).max().unwrap_or_default();
         self.oldest.set(oldest.as_secs_f64());
+        self.idle.set(i64::try_from(snapshot.idle_bytes).unwrap_or(i64::MAX));
         let values = [snapshot.budget, snapshot.limit, snapshot.reserved];
         for (Resources { cpu_millis, memory_bytes }, (cpu, memory)) in
             values.into_iter().zip(self.cpu.iter().zip(&self.memory))

@@ -3,6 +3,7 @@
 //! **Invariants.** Reserved never exceeds the limit in force, except by the one run that is let in when
 //! nothing runs at all, so that no pressure and no small budget can stall admission for ever. The
 //! limit in force never exceeds the budget in memory; in CPU it may, by the measured idle time.
+//! What stands idle is never in a run's way: only further idle memory is measured against it.
 
 /// An amount of both resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,13 +43,15 @@ pub struct Budget {
     limit: Resources,
     reserved: Resources,
     running: usize,
+    idle_bytes: u64,
 }
 
 impl Budget {
     /// An unreserved budget; its limit in force is all of it.
     #[must_use]
     pub const fn new(total: Resources) -> Self {
-        Self { total, limit: total, reserved: Resources { cpu_millis: 0, memory_bytes: 0 }, running: 0 }
+        let reserved = Resources { cpu_millis: 0, memory_bytes: 0 };
+        Self { total, limit: total, reserved, running: 0, idle_bytes: 0 }
     }
 
     /// All there is.
@@ -111,6 +114,36 @@ impl Budget {
         self.running = self.running.saturating_sub(1);
     }
 
+    /// Bytes that stand idle, ready for runs to come.
+    #[must_use]
+    pub const fn idle_bytes(&self) -> u64 {
+        self.idle_bytes
+    }
+
+    /// Sets memory aside for something that stands idle, if the runs leave so much.
+    #[must_use]
+    pub fn reserve_idle(&mut self, bytes: u64) -> bool {
+        let held = self.reserved.memory_bytes.saturating_add(self.idle_bytes);
+        let fits = held.saturating_add(bytes) <= self.limit.memory_bytes;
+        if fits {
+            self.idle_bytes += bytes;
+        }
+        fits
+    }
+
+    /// Gives idle memory back.
+    pub fn release_idle(&mut self, bytes: u64) {
+        debug_assert!(bytes <= self.idle_bytes);
+        self.idle_bytes = self.idle_bytes.saturating_sub(bytes);
+    }
+
+    /// Idle bytes that the runs need by now, or that the limit in force no longer covers.
+    #[must_use]
+    pub fn idle_excess(&self) -> u64 {
+        let held = self.reserved.memory_bytes.saturating_add(self.idle_bytes);
+        held.saturating_sub(self.limit.memory_bytes).min(self.idle_bytes)
+    }
+
     /// Gives a part of a reservation back; the run goes on.
     pub fn shrink(&mut self, part: Resources) {
         debug_assert!(part.within(self.reserved));
@@ -135,6 +168,21 @@ mod tests {
         assert!(budget.reserve(amount(400, 900)), "exactly all");
         budget.release(amount(600, 100));
         assert_eq!((budget.reserved(), budget.running()), (amount(400, 900), 1));
+    }
+
+    #[test]
+    fn what_stands_idle_takes_only_what_is_left_and_is_in_no_runs_way() {
+        let mut budget = Budget::new(amount(1000, 1000));
+        assert!(budget.reserve(amount(100, 300)));
+        assert!(!budget.reserve_idle(701));
+        assert!(budget.reserve_idle(700));
+        assert_eq!((budget.idle_bytes(), budget.idle_excess()), (700, 0));
+        assert!(budget.reserve(amount(100, 600)), "as if nothing stood idle");
+        assert_eq!(budget.idle_excess(), 600);
+        budget.release_idle(600);
+        assert_eq!(budget.idle_excess(), 0);
+        budget.set_limit(amount(1000, 0));
+        assert_eq!(budget.idle_excess(), 100, "no more than there is");
     }
 
     #[test]

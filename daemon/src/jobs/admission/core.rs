@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::budget::{Budget, Resources};
+use super::idle::Pressure;
 use super::queue::{EntryId, FairQueue, Party, RoomKey};
 use super::speed::Speed;
 
@@ -85,6 +86,8 @@ pub struct Snapshot {
     pub limit: Resources,
     /// What is reserved.
     pub reserved: Resources,
+    /// Bytes that stand idle, ready for runs to come; not part of `reserved`.
+    pub idle_bytes: u64,
     /// The mean time for which a reservation is held.
     pub mean_held: Duration,
     /// Rooms (and those who count as one) in which something waits.
@@ -177,6 +180,23 @@ impl Core {
         self.budget.shrink(part);
     }
 
+    /// Sets memory aside for what stands idle; false when it does not fit, or nobody is let in any more.
+    pub fn reserve_idle(&mut self, bytes: u64) -> bool {
+        !self.closed && self.budget.reserve_idle(bytes)
+    }
+
+    /// Something that stood idle is gone, or has become a run's.
+    pub fn release_idle(&mut self, bytes: u64) {
+        self.budget.release_idle(bytes);
+    }
+
+    /// What those who hold idle memory should do.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        let shrink_bytes = if self.closed { self.budget.idle_bytes() } else { self.budget.idle_excess() };
+        Pressure { shrink_bytes, runs_wait: !self.queue.is_empty() }
+    }
+
     /// What may be reserved at the moment.
     pub fn set_limit(&mut self, limit: Resources) {
         self.budget.set_limit(limit);
@@ -214,6 +234,7 @@ impl Core {
             budget: self.budget.total(),
             limit: self.budget.limit(),
             reserved: self.budget.reserved(),
+            idle_bytes: self.budget.idle_bytes(),
             mean_held: self.speed.mean_held(),
             rooms,
         }

@@ -12,6 +12,7 @@
 pub mod budget;
 pub mod config;
 pub mod core;
+mod idle;
 pub mod memory;
 pub mod pressure;
 pub mod queue;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 pub use self::budget::Resources;
 pub use self::config::{AdmissionConfig, Class};
 pub use self::core::{AdmissionError, Snapshot, Waiters};
+pub use self::idle::{IdleReservation, Pressure};
 pub use self::queue::RoomKey;
 pub use self::waiting::Waiting;
 
@@ -73,6 +75,7 @@ pub struct Admission {
 
 struct Shared {
     state: Mutex<State>,
+    pressure: watch::Sender<Pressure>,
     machine: Machine,
 }
 
@@ -109,7 +112,8 @@ impl Admission {
     pub fn new(config: AdmissionConfig, machine: Machine) -> Self {
         let core = Core::new(machine.budget(&config), queue_limits(&config));
         let state = State { config, core, waiters: HashMap::new(), places_changed: false };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), machine }) }
+        let pressure = watch::Sender::new(Pressure::default());
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), pressure, machine }) }
     }
 
     /// Waits until the run may start.
@@ -192,6 +196,7 @@ impl Admission {
         for (id, _) in &waiters {
             state.core.leave(*id);
         }
+        self.shared.publish_pressure(&state);
         drop(state);
         Decisions(waiters.into_iter().map(|(_, waiter)| (waiter, Err(AdmissionError::Closed))).collect()).announce();
     }
@@ -250,6 +255,12 @@ impl Shared {
                 debug_assert!(false, "an entry without a waiter");
             }
         }
+        self.publish_pressure(state);
+    }
+
+    fn publish_pressure(&self, state: &State) {
+        let now = state.core.pressure();
+        self.pressure.send_if_modified(|old| std::mem::replace(old, now) != now);
     }
 }
 

@@ -76,6 +76,7 @@ struct Sample {
 struct Load {
     total: Resources,
     reserved: Resources,
+    idle_bytes: u64,
     somebody_waits: bool,
 }
 
@@ -101,7 +102,7 @@ impl Gauge {
         if available < memory_bytes / SCARCE && self.stalls(config.pressure_percent, sample) {
             return 0;
         }
-        let in_use = sample.sandboxes_use.min(load.reserved.memory_bytes);
+        let in_use = sample.sandboxes_use.min(load.reserved.memory_bytes.saturating_add(load.idle_bytes));
         available.saturating_add(in_use).saturating_sub(config.memory_reserve_bytes)
     }
 
@@ -168,6 +169,7 @@ impl Admission {
             let load = Load {
                 total: budget.total(),
                 reserved: budget.reserved(),
+                idle_bytes: budget.idle_bytes(),
                 somebody_waits: !state.core.queue().is_empty(),
             };
             let limit = gauge.limit(&state.config, machine.memory_bytes, load, sample);
@@ -187,6 +189,7 @@ mod tests {
         Load {
             total: Resources { cpu_millis: 2000, memory_bytes: 3072 * MIB },
             reserved: Resources { cpu_millis: reserved_cpu, memory_bytes: reserved_mib * MIB },
+            idle_bytes: 0,
             somebody_waits,
         }
     }
@@ -235,6 +238,8 @@ mod tests {
         host.sample.available = Some(1000 * MIB);
         host.sample.sandboxes_use = 500 * MIB;
         assert_eq!(host.memory(load(500, 400, true), 0), 1000 + 400 - 256, "no more than is reserved is the runs'");
+        let idle = Load { idle_bytes: 50 * MIB, ..load(500, 400, true) };
+        assert_eq!(host.memory(idle, 0), 1000 + 450 - 256, "nor than is reserved and stands idle");
         host.sample.available = Some(100 * MIB);
         assert_eq!(host.memory(load(500, 0, true), 0), 0);
         host.sample.available = None;

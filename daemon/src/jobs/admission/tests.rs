@@ -12,7 +12,7 @@ fn admission(config: AdmissionConfig) -> Admission {
     Admission::new(config, Machine::fixed(2, 4096 * MIB))
 }
 
-fn request(room: &str, user: &str) -> Request {
+pub(super) fn request(room: &str, user: &str) -> Request {
     Request {
         room: RoomKey::Room(RoomId::new(room).unwrap()),
         user: UserId::new(user).unwrap(),
