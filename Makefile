@@ -1,5 +1,5 @@
 # Development and installation by hand. Everything works from a fresh clone on Debian 12 with a Rust toolchain.
-.PHONY: build run test bench bench-history bench-sockets deb
+.PHONY: build run test bench bench-load bench-history bench-sockets deb
 
 CARGO ?= cargo
 
@@ -30,6 +30,14 @@ bench:
 	tests/setup
 	$(CARGO) build --release --workspace --locked
 	target/release/bench-latency
+
+# Many users at once, floods, overload, memory hogs, a soak: a table, and one JSON result in target/bench-load.json.
+# LOAD="--short", LOAD="--scenario overload --peer piston=http://127.0.0.1:2000", SOAK=1h; LOAD=--list shows the scenarios.
+bench-load:
+	runtimes/install-packages
+	tests/setup
+	$(CARGO) build --release --workspace --locked
+	target/release/bench-load $(LOAD)
 
 # A history of 1,000,000 executions: every route's time, and what pruning costs a writer.
 bench-history:

@@ -14,22 +14,10 @@ fn warmed() -> Daemon {
     daemon
 }
 
-/// Counts once nothing changes any more.
-fn settled(daemon: &Daemon) -> host::Snapshot {
-    let mut last = host::Snapshot::take(daemon);
-    crankcase_tests::eventually(std::time::Duration::from_secs(30), || {
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        let now = host::Snapshot::take(daemon);
-        let same = now == last;
-        last = now.clone();
-        if same { Ok(now) } else { Err("still changing") }
-    })
-}
-
 #[test]
 fn two_hundred_runs_in_a_row_leave_nothing() {
     let daemon = warmed();
-    let before = settled(&daemon);
+    let before = host::settled(&daemon);
     for n in 0..200 {
         let code = match n % 5 {
             0 => "import os\nif os.fork() == 0:\n    import time; time.sleep(60)",
@@ -46,7 +34,7 @@ fn two_hundred_runs_in_a_row_leave_nothing() {
 #[test]
 fn fifty_at_once_leave_nothing() {
     let daemon = warmed();
-    let before = settled(&daemon);
+    let before = host::settled(&daemon);
     std::thread::scope(|scope| {
         let runs: Vec<_> = (0..50)
             .map(|n| {
@@ -67,7 +55,7 @@ fn fifty_at_once_leave_nothing() {
 #[test]
 fn limits_and_refusals_leave_nothing_either() {
     let daemon = warmed();
-    let before = settled(&daemon);
+    let before = host::settled(&daemon);
     for _ in 0..5 {
         daemon.program("python", "while True: pass").milliseconds(200).run();
         daemon.run("python", "x = b'x' * (1 << 31)").expect_limit("memory");

@@ -150,7 +150,8 @@ impl Daemon {
 
     /// Spawner and supervisor: what runs of the spawner's binary in the host's own process namespace (an init of a
     /// sandbox has the same name).
-    fn privileged(&self) -> Vec<i32> {
+    #[must_use]
+    pub fn privileged(&self) -> Vec<i32> {
         let own = host::namespace(self.pid(), "pid");
         let mut found = host::descendants(self.pid());
         found.retain(|pid| host::name(*pid).starts_with("crankcase-spawn") && host::namespace(*pid, "pid") == own);

@@ -213,6 +213,23 @@ impl Snapshot {
     }
 }
 
+/// Counts once nothing changes any more.
+///
+/// # Panics
+/// When it still does after a generous while.
+#[track_caller]
+#[must_use]
+pub fn settled(daemon: &Daemon) -> Snapshot {
+    let mut last = Snapshot::take(daemon);
+    eventually(Duration::from_secs(30), || {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = Snapshot::take(daemon);
+        let same = now == last;
+        last = now.clone();
+        if same { Ok(now) } else { Err("still changing") }
+    })
+}
+
 /// Waits until a daemon holds no more than it did.
 ///
 /// # Panics

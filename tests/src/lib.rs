@@ -2,7 +2,7 @@
 //!
 //! [`daemon`] starts the real binaries on a free loopback port, [`client`] talks to them, [`host`] looks at the
 //! machine from outside the sandboxes, [`bare`] runs the same programs without a sandbox, [`redis`] and
-//! [`node`] start the other side of a test. Nothing waits by a fixed sleep: see [`eventually`].
+//! [`node`] start the other side of a test, [`load`] brings many clients at once. Nothing waits by a fixed sleep: see [`eventually`].
 //!
 //! **Invariant.** Only processes that a test started itself are signalled, by their ids.
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ pub mod bare;
 pub mod client;
 pub mod daemon;
 pub mod host;
+pub mod load;
 pub mod node;
 pub mod options;
 pub mod redis;

@@ -17,26 +17,26 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
+        Self::as_shipped()
+            // Hundreds of requests come from one address, on a machine that may be busy with other things.
+            .text("rate-limit", "requests-per-second", "off")
+            .text("admission", "queue-wait", "120s")
+    }
+}
+
+impl Options {
+    /// The service's own defaults, but for what daemons need to live side by side.
+    #[must_use]
+    pub fn as_shipped() -> Self {
         let empty = Self { sections: BTreeMap::new(), environment: Vec::new() };
         empty
             .text("server", "listen", "127.0.0.1:0")
             .text("server", "admin-token", ADMIN_TOKEN)
-            // Hundreds of requests come from one address, on a machine that may be busy with other things.
-            .text("rate-limit", "requests-per-second", "off")
-            .text("admission", "queue-wait", "120s")
             .text("sandbox", "cgroup-parent", &format!("/{}", crate::unique("crankcase-test-")))
-            // Daemons that live side by side share no ids.
+            // They share no ids either.
             .set("sandbox", "uid-base", next_uid_base())
     }
-}
 
-fn next_uid_base() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let slot = (std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed)) % 400_000;
-    1_879_048_192 + slot * 512
-}
-
-impl Options {
     /// The defaults, on a free port.
     #[must_use]
     pub fn new() -> Self {
@@ -83,4 +83,10 @@ impl Options {
         }
         text
     }
+}
+
+fn next_uid_base() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let slot = (std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed)) % 400_000;
+    1_879_048_192 + slot * 512
 }

@@ -289,8 +289,6 @@ async fn reload(
     admission: Admission,
     api: Arc<ApiState>,
 ) {
-    // The cgroup above all sandboxes was given this much at the start.
-    let most = admission.budget().memory_bytes;
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
     while hangups.recv().await.is_some() {
         match Config::load(file.as_deref(), &Environment::of_process()) {
@@ -299,8 +297,9 @@ async fn reload(
                 let restart = running.needs_restart(&config);
                 let mut anew = spawner::admission(&config);
                 anew.memory_reserve_bytes = running.sandbox.memory_reserve;
-                if admission.budget_by(&anew).memory_bytes > most {
-                    anew.memory_bytes = Some(most);
+                // The cgroup above all sandboxes was given so much at the start.
+                if admission.budget_by(&anew).memory_bytes > ceiling {
+                    anew.memory_bytes = Some(ceiling);
                     warn!("admission.memory above what the service was started with takes effect at the next start");
                 }
                 admission.reconfigure(anew);
