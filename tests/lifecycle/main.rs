@@ -5,3 +5,4 @@ mod crash;
 mod leaks;
 mod shutdown;
 mod spawner_loss;
+mod weight;

@@ -12,6 +12,7 @@ use super::settings::Settings;
 use super::testing::{Bench, ID, Script, hi, json_request, request, settings};
 use crate::config::{Config, Environment};
 use crate::jobs::Refusal;
+use crate::jobs::admission::AdmissionError;
 
 fn hello() -> Value {
     json!({"language": "python", "code": "print('hi')"})
@@ -164,8 +165,20 @@ async fn refusals_have_their_status_and_wait() {
     let busy = "Could not acquire execution lock. Room is busy with another execution.";
     for (refusal, status, code, error, wait) in [
         (Refusal::RoomBusy { retry_after }, 503, "ROOM_BUSY", busy, Some("2")),
-        (Refusal::Overloaded { message: "full".into(), retry_after }, 503, "OVERLOADED", "full", Some("2")),
-        (Refusal::RateLimited { message: "slow".into(), retry_after }, 429, "RATE_LIMIT_EXCEEDED", "slow", Some("2")),
+        (
+            Refusal::Overloaded { cause: AdmissionError::QueueFull, retry_after },
+            503,
+            "OVERLOADED",
+            "The service is overloaded: too many executions are waiting.",
+            Some("2"),
+        ),
+        (
+            Refusal::RateLimited { quota: "address", message: "slow".into(), retry_after },
+            429,
+            "RATE_LIMIT_EXCEEDED",
+            "slow",
+            Some("2"),
+        ),
         (
             Refusal::UnsupportedLanguage { supported: supported.clone() },
             400,

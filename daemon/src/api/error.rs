@@ -92,11 +92,6 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
 
-    /// Too many requests.
-    pub fn rate_limited(message: impl Into<String>, retry_after: Duration) -> Self {
-        Self::refused(Refusal::RateLimited { message: message.into(), retry_after })
-    }
-
     /// A submission that was not run.
     pub fn refused(refusal: Refusal) -> Self {
         let status = match &refusal {
@@ -200,6 +195,7 @@ pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::admission::AdmissionError;
 
     #[test]
     fn bad_fields_are_named() {
@@ -223,8 +219,12 @@ mod tests {
             (Refusal::UnsupportedLanguage { supported: Vec::new() }, 400, "UNSUPPORTED_LANGUAGE"),
             (Refusal::BadField { field: "args", message: String::new() }, 400, "INVALID_REQUEST"),
             (Refusal::RoomBusy { retry_after: wait }, 503, "ROOM_BUSY"),
-            (Refusal::Overloaded { message: String::new(), retry_after: wait }, 503, "OVERLOADED"),
-            (Refusal::RateLimited { message: String::new(), retry_after: wait }, 429, "RATE_LIMIT_EXCEEDED"),
+            (Refusal::Overloaded { cause: AdmissionError::QueueFull, retry_after: wait }, 503, "OVERLOADED"),
+            (
+                Refusal::RateLimited { quota: "address", message: String::new(), retry_after: wait },
+                429,
+                "RATE_LIMIT_EXCEEDED",
+            ),
             (Refusal::Cancelled, 409, "CANCELLED"),
             (Refusal::ShuttingDown, 503, "SHUTTING_DOWN"),
             (Refusal::HistoryUnavailable(String::new()), 503, "HISTORY_UNAVAILABLE"),

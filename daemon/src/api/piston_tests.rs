@@ -9,6 +9,7 @@ use super::health::Health;
 use super::settings::Settings;
 use super::testing::{Bench, Script, hi, request, settings};
 use crate::jobs::Refusal;
+use crate::jobs::admission::AdmissionError;
 use crate::jobs::execution::{CompileResult, RunResult, Status, Truncated};
 
 fn hello() -> Value {
@@ -159,9 +160,10 @@ async fn every_error_has_pistons_shape() {
     assert_eq!(message(&bench.get("/api/v2/nothing").await, 404), "Not Found");
     assert_eq!(message(&bench.get("/api/v2/execute").await, 404), "Not Found");
     message(&bench.post("/api/v2/packages", &json!({"language": "bash", "version": "5.x"})).await, 403);
-    let busy = Refusal::Overloaded { message: "full".into(), retry_after: Duration::from_secs(3) };
+    let busy = Refusal::Overloaded { cause: AdmissionError::QueueFull, retry_after: Duration::from_secs(3) };
     let answer = Bench::new(Script::RefuseLater(busy)).post("/api/v2/execute", &hello()).await;
-    assert_eq!((message(&answer, 503).as_str(), answer.header("retry-after")), ("full", Some("3")));
+    let full = "The service is overloaded: too many executions are waiting.";
+    assert_eq!((message(&answer, 503).as_str(), answer.header("retry-after")), (full, Some("3")));
     message(&Bench::new(Script::Panic).post("/api/v2/execute", &hello()).await, 500);
     let failed = RunResult {
         success: false,

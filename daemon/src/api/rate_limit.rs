@@ -18,6 +18,7 @@ use super::Shared;
 use super::address::ClientAddress;
 use super::error::ApiError;
 use crate::config::RateLimit;
+use crate::jobs::Refusal;
 
 type Keyed = Governor<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
 
@@ -95,7 +96,9 @@ pub async fn enforce(State(state): State<Shared>, request: Request, next: Next) 
         }
         Some(Err((standing, wait))) => {
             let message = format!("Too many requests from this address: at most {} at once", standing.limit);
-            let mut response = ApiError::rate_limited(message, wait).into_response();
+            let refusal = Refusal::RateLimited { quota: "address", message, retry_after: wait };
+            (state.refused)(&refusal);
+            let mut response = ApiError::refused(refusal).into_response();
             standing.write(response.headers_mut());
             response
         }

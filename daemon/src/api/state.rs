@@ -11,10 +11,14 @@ use super::runner::Runner;
 use super::settings::Settings;
 use crate::config::Reloadable;
 use crate::history::History;
+use crate::jobs::Refusal;
 use crate::jobs::batch::BatchRunner;
 
 /// Renders the metrics in the OpenMetrics text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Counts a request that is refused before any runner sees it.
+pub type CountRefusal = Arc<dyn Fn(&Refusal) + Send + Sync>;
 
 /// The parts that the HTTP layer stands on.
 pub struct Parts {
@@ -34,6 +38,8 @@ pub struct Parts {
     pub health: Health,
     /// What `GET /metrics` answers.
     pub metrics: RenderMetrics,
+    /// Counts refusals of the rate limit.
+    pub refused: CountRefusal,
     /// When the daemon started; `uptime` counts from here.
     pub started_at: Instant,
 }
@@ -49,6 +55,7 @@ pub struct ApiState {
     pub(super) rooms: Arc<dyn LiveRooms>,
     pub(super) health: Health,
     pub(super) metrics: RenderMetrics,
+    pub(super) refused: CountRefusal,
     pub(super) started_at: Instant,
 }
 
@@ -66,8 +73,15 @@ impl ApiState {
             rooms: parts.rooms,
             health: parts.health,
             metrics: parts.metrics,
+            refused: parts.refused,
             started_at: parts.started_at,
         })
+    }
+
+    /// Whether `/health` has anything to tell.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        !self.health.problems().is_empty()
     }
 
     /// The settings that hold now; a request that has begun keeps its own.

@@ -285,6 +285,7 @@ impl Bench {
             rooms: Rooms::new(RoomLimits::default(), Arc::new(history.clone())).diagnostics,
             health,
             metrics: Arc::new(|| "# EOF\n".to_owned()),
+            refused: Arc::new(|_| ()),
             started_at: Instant::now(),
         });
         Self { runner, history, router: router(Arc::clone(&state)), state, _directory: directory }

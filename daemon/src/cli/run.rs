@@ -67,7 +67,7 @@ pub fn program(
         address: None,
         received: Instant::now(),
     };
-    Ok(Program::prepare(config, &config.reloadable.limits, registry, &submission)?)
+    Ok(Program::prepare(config, &config.reloadable, registry, &submission)?)
 }
 
 async fn execute(config: &Config, registry: &Registry, program: &Program) -> anyhow::Result<ExitCode> {

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
-pub use limits::{LimitSet, Limits, Resolved, StageSet, resolve};
+pub use limits::{LimitError, LimitSet, Limits, Resolved, StageSet, resolve};
 pub use reloadable::{Quota, Quotas, RateLimit, Reloadable};
 pub use secret::Secret;
 pub use sections::{
@@ -48,8 +48,6 @@ pub struct Config {
     pub server: Server,
     /// `[limits]`, `[warm]`, `[quotas]`, `[rate-limit]`
     pub reloadable: Reloadable,
-    /// `[admission]`
-    pub admission: Admission,
     /// `[rooms]`
     pub rooms: Rooms,
     /// `[history]`
@@ -91,7 +89,6 @@ impl Config {
         let config = Self {
             server: Server::read(&mut reader),
             reloadable: Reloadable::read(&mut reader),
-            admission: Admission::read(&mut reader),
             rooms: Rooms::read(&mut reader),
             history: History::read(&mut reader, &data_dir),
             redis: Redis::read(&mut reader),
@@ -134,7 +131,6 @@ impl Config {
         let sections = [
             ("data-dir", self.data_dir == new.data_dir),
             ("server", self.server == new.server),
-            ("admission", self.admission == new.admission),
             ("rooms", self.rooms == new.rooms),
             ("history", self.history == new.history),
             ("redis", self.redis == new.redis),

@@ -97,7 +97,11 @@ pub const SECTIONS: &[Section] = &[
          program. Each serves one run. A language may have a setting of its own: its name with a size, or a table [warm.<language>] \
          with size, fork and max. Runs that find nothing ready are started plainly.",
     ),
-    section("admission", false, "How much runs at once, and who waits how long."),
+    section(
+        "admission",
+        true,
+        "How much runs at once, and who waits how long. memory can only be lowered without a restart. docs/load.md says how to size it.",
+    ),
     section("rooms", false, "Rooms, their locks, and the messages of their members."),
     section("quotas", true, "Bounds on what one user or one room may use over time."),
     section("rate-limit", true, "The bound on requests from one address."),
@@ -278,6 +282,11 @@ pub const KEYS: &[Key] = &[
     Key::is("quotas.room-cpu-seconds-per-hour", "\"off\"", COUNT_OR_OFF, "Seconds of CPU time an hour of one room."),
     Key::is("quotas.user-queued", "\"off\"", COUNT_OR_OFF, "Executions of one user that may wait at once."),
     Key::is("quotas.room-queued", "\"off\"", COUNT_OR_OFF, "Executions of one room that may wait at once."),
+
+    Key::is("quotas.user-memory", "\"off\"", Or("off", &MEMORY), "Memory of the run of one execution of a user, where the limits allow more."),
+    Key::is("quotas.room-memory", "\"off\"", Or("off", &MEMORY), "Memory of the run of one execution in a room, likewise."),
+    Key::is("quotas.user-wall-time", "\"off\"", Or("off", &WALL), "Wall time of the run of one execution of a user, where the limits allow more."),
+    Key::is("quotas.room-wall-time", "\"off\"", Or("off", &WALL), "Wall time of the run of one execution in a room, likewise."),
 
     Key::is("rate-limit.requests-per-second", "100", Or("off", &Integer(1, 1_000_000)),
         "Requests a second from one address on average. A whole class often shares one."),

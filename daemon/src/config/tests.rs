@@ -33,7 +33,7 @@ fn without_a_file_the_defaults_hold() {
     assert_eq!(config.rooms.lock_wait, Duration::from_secs(5));
     assert_eq!(config.rooms.message_buffer, 1000);
     assert_eq!(config.redis, None);
-    assert_eq!(config.admission.memory, MemoryBudget::Percent(75));
+    assert_eq!(config.reloadable.admission.memory, MemoryBudget::Percent(75));
     assert_eq!(config.history.retention, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(config.history.path, config.data_dir.join("crankcase.db"));
     assert_eq!(config.reloadable.quotas, Quotas::default());
@@ -248,7 +248,9 @@ fn proxies_are_networks_or_single_addresses() {
 #[test]
 fn a_restart_is_needed_for_what_cannot_be_reloaded() {
     let old = parse("").unwrap();
-    let new = parse("limits.memory = \"1GiB\"\nquotas.user-queued = 3\nrate-limit.burst = 5").unwrap();
+    let new =
+        parse("limits.memory = \"1GiB\"\nadmission.queue-length = 1\nquotas.user-queued = 3\nrate-limit.burst = 5")
+            .unwrap();
     assert_eq!(old.needs_restart(&new), Vec::<&str>::new());
     assert_ne!(old.reloadable, new.reloadable);
     let new = parse("sandbox.hostname = \"x\"\nserver.piston-api = false").unwrap();
@@ -257,7 +259,6 @@ fn a_restart_is_needed_for_what_cannot_be_reloaded() {
     for section in SECTIONS.iter().filter(|section| !section.reloadable && !section.name.is_empty()) {
         let text = match section.name {
             "server" => "server.piston-api = false",
-            "admission" => "admission.queue-length = 1",
             "rooms" => "rooms.chat-chars = 1",
             "history" => "history.retention = \"off\"",
             "redis" => "redis.url = \"redis://a\"",

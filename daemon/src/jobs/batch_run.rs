@@ -81,7 +81,8 @@ impl Jobs {
             owner.finish(Arc::clone(&stored));
             return Ok(Taken::Stored(stored));
         }
-        let quota = inner.quotas.enter(&key.room, &key.user, submission.address)?;
+        let quota = inner.quotas.enter(&key.room, &key.user, submission.address);
+        let quota = quota.map_err(|exceeded| inner.over_quota(exceeded))?;
         let head = head(&submission, id.clone(), key.correlation_id);
         let (cancel, _) = inner.control(&id, false);
         let history = &inner.parts.history;
@@ -192,7 +193,7 @@ impl Batch {
             false => None,
             true => {
                 let wait = parts.config.rooms.lock_wait;
-                let busy = |_| Refusal::RoomBusy { retry_after: std::time::Duration::from_secs(1) };
+                let busy = |_| self.inner.room_busy(&self.head.room);
                 Some(parts.locks.acquire(&self.head.room, wait).await.map_err(busy)?)
             }
         };

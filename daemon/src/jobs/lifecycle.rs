@@ -19,10 +19,11 @@ use super::idempotency::Owner;
 use super::live_output::LiveOutput;
 use super::lock::RoomGuard;
 use super::program::Program;
-use super::quotas::QuotaPlace;
+use super::quotas::{Kind, QuotaExceeded, QuotaPlace};
 use super::stage::{Stage, told_apart};
 use super::verdict::{Ran, failed};
 use super::{Ended, Inner, Refusal, RoomObserver, unix_ms};
+use crate::ids::RoomId;
 use crate::metrics::Phases;
 
 /// Everything an execution needs once it is taken on.
@@ -150,7 +151,7 @@ async fn wait_for_turn(
         let place = lock.must_wait().then(|| lock.place());
         let acquired =
             announce_while(observer.as_ref(), head, place, |p| (p.position, p.queue_length), lock.acquire(wait));
-        Some(acquired.await.map_err(|_| Refusal::RoomBusy { retry_after: Duration::from_secs(1) })?)
+        Some(acquired.await.map_err(|_| inner.room_busy(&head.room))?)
     } else {
         None
     };
@@ -253,14 +254,25 @@ pub fn millis_since(since: Instant) -> u64 {
 }
 
 impl Inner {
-    /// Why admission did not let it in, in words for whoever asked.
-    pub(super) fn refusal(&self, error: AdmissionError) -> Refusal {
-        let message = match error {
-            AdmissionError::Closed => return Refusal::ShuttingDown,
-            AdmissionError::QueueFull => "The service is overloaded: too many executions are waiting.".to_owned(),
-            AdmissionError::WaitOver => "The service is overloaded: no capacity came free in time.".to_owned(),
-            AdmissionError::TooLarge { .. } => format!("The service cannot run this: {error}."),
-        };
-        Refusal::Overloaded { message, retry_after: self.parts.admission.retry_after() }
+    /// Why admission did not let it in.
+    pub(super) fn refusal(&self, cause: AdmissionError) -> Refusal {
+        match cause {
+            AdmissionError::Closed => Refusal::ShuttingDown,
+            cause => Refusal::Overloaded { cause, retry_after: self.parts.admission.retry_after() },
+        }
+    }
+
+    /// The room stayed busy; its queue moves at the speed at which runs end.
+    pub(super) fn room_busy(&self, room: &RoomId) -> Refusal {
+        let waiting = self.parts.locks.queue(room).length;
+        Refusal::RoomBusy { retry_after: self.parts.admission.retry_after_in_turn(waiting) }
+    }
+
+    /// A quota is used up. Nobody knows when one of those that wait starts but the queue.
+    pub(super) fn over_quota(&self, exceeded: QuotaExceeded) -> Refusal {
+        match exceeded.kind {
+            Kind::Queued => QuotaExceeded { retry_after: self.parts.admission.retry_after(), ..exceeded }.into(),
+            _ => exceeded.into(),
+        }
     }
 }

@@ -246,7 +246,8 @@ impl Jobs {
                 source: Source::Stored(stored),
             });
         }
-        let quota = inner.quotas.enter(&key.room, &key.user, submission.address)?;
+        let quota = inner.quotas.enter(&key.room, &key.user, submission.address);
+        let quota = quota.map_err(|exceeded| inner.over_quota(exceeded))?;
         let head = Arc::new(head(&submission, id.clone(), key.correlation_id.clone()));
         // Outside of rooms there is nothing to wait for but capacity: a full queue refuses before anything is written.
         let waiting = match head.room.is_room() {
@@ -337,7 +338,7 @@ impl Inner {
             return Err(Refusal::ShuttingDown);
         }
         let reloadable = Arc::clone(&self.reloadable.read().unwrap_or_else(PoisonError::into_inner));
-        Program::prepare(&self.parts.config, &reloadable.limits, &self.parts.registry, submission)
+        Program::prepare(&self.parts.config, &reloadable, &self.parts.registry, submission)
     }
 
     /// The recorded result of an earlier request; one that never ran is none.

@@ -3,7 +3,7 @@
 use crankcase_runtimes::{Plan, PlanError, Registry, Request, WarmStart};
 
 use super::{Refusal, Submission};
-use crate::config::{Config, Limits, Resolved, resolve};
+use crate::config::{Config, LimitError, Reloadable, Resolved, resolve};
 use crate::warm::Want;
 
 /// Everything that is decided before a program waits for its turn.
@@ -26,7 +26,7 @@ impl Program {
     /// [`Refusal`] that names what is wrong.
     pub fn prepare(
         config: &Config,
-        limits: &Limits,
+        reloadable: &Reloadable,
         registry: &Registry,
         submission: &Submission,
     ) -> Result<Self, Refusal> {
@@ -35,8 +35,11 @@ impl Program {
             .find(&submission.language)
             .filter(|runtime| config.runtimes.offers(&runtime.name))
             .ok_or_else(|| Refusal::UnsupportedLanguage { supported: supported() })?;
-        let limits = resolve(limits, runtime, &submission.overrides)
-            .map_err(|error| Refusal::BadField { field: error.limit.field(), message: error.to_string() })?;
+        let above = |error: LimitError| Refusal::BadField { field: error.limit.field(), message: error.to_string() };
+        let mut limits = resolve(&reloadable.limits, runtime, &submission.overrides).map_err(above)?;
+        for quota in reloadable.quotas.of_execution(&submission.room) {
+            quota.cap(&mut limits.run, &submission.overrides).map_err(above)?;
+        }
         let request = Request {
             code: &submission.code,
             files: &submission.files,

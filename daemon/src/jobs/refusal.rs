@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::admission::AdmissionError;
+
 /// The submission was not run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -38,16 +40,18 @@ pub enum Refusal {
         retry_after: Duration,
     },
     /// No capacity within the wait, or the queue is full.
-    #[error("{message}")]
+    #[error("{}", overloaded(*cause))]
     Overloaded {
-        /// One clear sentence.
-        message: String,
+        /// Which of them.
+        cause: AdmissionError,
         /// When to try again.
         retry_after: Duration,
     },
     /// A quota of the user, room or address is used up.
     #[error("{message}")]
     RateLimited {
+        /// Which, in one word, for the metrics.
+        quota: &'static str,
         /// Names the quota and the bound.
         message: String,
         /// When to try again.
@@ -64,7 +68,36 @@ pub enum Refusal {
     HistoryUnavailable(String),
 }
 
+/// In words for whoever asked.
+fn overloaded(cause: AdmissionError) -> String {
+    match cause {
+        AdmissionError::WaitOver => "The service is overloaded: no capacity came free in time.".to_owned(),
+        AdmissionError::TooLarge { .. } => format!("The service cannot run this: {cause}."),
+        AdmissionError::QueueFull | AdmissionError::Closed => {
+            "The service is overloaded: too many executions are waiting.".to_owned()
+        }
+    }
+}
+
 impl Refusal {
+    /// The label in the metrics: finer than the code, from a fixed list.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::UnsupportedLanguage { .. } => "unsupported_language",
+            Self::NotInstalled { .. } => "language_not_installed",
+            Self::BadField { .. } => "invalid_request",
+            Self::RoomBusy { .. } => "room_busy",
+            Self::Overloaded { cause: AdmissionError::QueueFull, .. } => "queue_full",
+            Self::Overloaded { cause: AdmissionError::WaitOver, .. } => "queue_wait_over",
+            Self::Overloaded { cause: AdmissionError::TooLarge { .. }, .. } => "too_large",
+            Self::Overloaded { cause: AdmissionError::Closed, .. } | Self::ShuttingDown => "shutting_down",
+            Self::RateLimited { quota, .. } => quota,
+            Self::Cancelled => "cancelled",
+            Self::HistoryUnavailable(_) => "history_unavailable",
+        }
+    }
+
     /// The contract's `code`.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -45,7 +45,7 @@ struct LanguageLabel {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
-    reason: String,
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -148,8 +148,7 @@ impl Metrics {
 
     /// A submission was refused.
     pub fn refused(&self, refusal: &Refusal) {
-        let reason = refusal.code().to_ascii_lowercase();
-        self.inner.refusals.get_or_create(&ReasonLabel { reason }).inc();
+        self.inner.refusals.get_or_create(&ReasonLabel { reason: refusal.reason() }).inc();
     }
 
     /// What stands ready, for whoever keeps it.

@@ -123,7 +123,7 @@ impl Service {
 
         let rooms = Rooms::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
         jobs.observe(rooms.announcer.clone());
-        let health = health(&spawner, &history, &locks, &pools);
+        let health = health(&spawner, &history, &locks, &pools, &admission);
 
         self.listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(self.listener)?;
@@ -139,6 +139,10 @@ impl Service {
             metrics: {
                 let metrics = metrics.clone();
                 Arc::new(move || metrics.render())
+            },
+            refused: {
+                let metrics = metrics.clone();
+                Arc::new(move |refusal| metrics.refused(refusal))
             },
             started_at,
         });
@@ -157,11 +161,19 @@ impl Service {
             metrics,
             spawner,
             history.clone(),
+            Arc::clone(&api),
             Arc::clone(&rooms.registry),
             sockets.clone(),
             stop.clone(),
         ));
-        tokio::spawn(reload(self.config_file, Arc::clone(&config), ceiling, jobs.clone(), Arc::clone(&api)));
+        tokio::spawn(reload(
+            self.config_file,
+            Arc::clone(&config),
+            ceiling,
+            jobs.clone(),
+            admission.clone(),
+            Arc::clone(&api),
+        ));
         std::thread::spawn(move || registry.detect_versions());
 
         info!(%address, version = env!("CARGO_PKG_VERSION"), "listening on {address}");
@@ -215,9 +227,16 @@ fn open_history(config: &Config) -> Result<History, HistoryError> {
     History::open(&config.history.path, options)
 }
 
-fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks, pools: &Pools) -> Health {
+fn health(
+    spawner: &SpawnerClient,
+    history: &History,
+    locks: &RoomLocks,
+    pools: &Pools,
+    admission: &Admission,
+) -> Health {
     let (spawner, history, locks) = (spawner.clone(), history.clone(), locks.clone());
     let (pools, figures) = (pools.clone(), pools.clone());
+    let (memory, queue) = (admission.clone(), admission.clone());
     Health::default()
         .vital("spawner", move || {
             spawner.welcome().is_none().then(|| "The sandbox service is not connected.".to_owned())
@@ -226,6 +245,14 @@ fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks, pools: 
             history.health().map(|fault| format!("The history cannot be written: {}.", fault.error))
         })
         .degrading("redis", move || locks.health())
+        .degrading("memory", move || {
+            let held_back = "The host is short of memory: executions are held back.";
+            memory.is_short_of_memory().then(|| held_back.to_owned())
+        })
+        .degrading("queue", move || {
+            let full = "As many executions wait as may: further ones are refused.";
+            queue.is_full().then(|| full.to_owned())
+        })
         .degrading("pools", move || pools.health())
         .figure("pools", move || {
             let (ready, target) = figures.figure();
@@ -253,6 +280,7 @@ async fn gauges(
     metrics: Metrics,
     spawner: SpawnerClient,
     history: History,
+    api: Arc<ApiState>,
     rooms: Arc<RoomRegistry>,
     sockets: socketioxide::SocketIo,
     stop: CancellationToken,
@@ -265,18 +293,33 @@ async fn gauges(
         levels.rooms.set(number(rooms.len()));
         levels.sockets.set(number(sockets.sockets().len()));
         levels.sandboxes.set(number(spawner.sandboxes()));
-        levels.degraded.set(i64::from(spawner.welcome().is_none() || history.health().is_some()));
+        levels.degraded.set(i64::from(api.is_degraded()));
     }
 }
 
-/// SIGHUP: limits, quotas and rate limit anew; a file that is wrong changes nothing.
-async fn reload(file: Option<PathBuf>, running: Arc<Config>, ceiling: u64, jobs: Jobs, api: Arc<ApiState>) {
+/// SIGHUP: limits, admission, quotas and rate limit anew; a file that is wrong changes nothing.
+async fn reload(
+    file: Option<PathBuf>,
+    running: Arc<Config>,
+    ceiling: u64,
+    jobs: Jobs,
+    admission: Admission,
+    api: Arc<ApiState>,
+) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
     while hangups.recv().await.is_some() {
         match Config::load(file.as_deref(), &Environment::of_process()) {
             Ok(mut config) => {
                 config.reloadable.limits.cap_memory(ceiling);
                 let restart = running.needs_restart(&config);
+                let mut anew = spawner::admission(&config);
+                anew.memory_reserve_bytes = running.sandbox.memory_reserve;
+                // The cgroup above all sandboxes was given so much at the start.
+                if admission.budget_by(&anew).memory_bytes > ceiling {
+                    anew.memory_bytes = Some(ceiling);
+                    warn!("admission.memory above what the service was started with takes effect at the next start");
+                }
+                admission.reconfigure(anew);
                 api.reload(&config.reloadable);
                 jobs.reload(config.reloadable);
                 info!("configuration reloaded");

@@ -34,7 +34,7 @@ pub fn arguments(config: &Config, registry: &Registry) -> Vec<String> {
 /// The configuration's part that admission goes by.
 #[must_use]
 pub fn admission(config: &Config) -> AdmissionConfig {
-    let admission = &config.admission;
+    let admission = &config.reloadable.admission;
     let (memory_percent, memory_bytes) = match admission.memory {
         MemoryBudget::Percent(percent) => (percent, None),
         MemoryBudget::Bytes(bytes) => (100, Some(bytes)),

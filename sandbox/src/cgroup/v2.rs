@@ -63,6 +63,8 @@ impl Parent {
         }
         hand_down(&base)?;
         hand_down(&instance)?;
+        // It competes with all programs together, sleeps most of the time, and everybody waits for it.
+        spawner.set("cpu.weight", "10000")?;
         let jobs = instance.child("jobs")?;
         hand_down(&jobs)?;
         if let Some(bytes) = limits.memory {

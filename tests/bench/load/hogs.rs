@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use crankcase_tests::load::generate::burst;
 use crankcase_tests::load::stats::percentile;
 use crankcase_tests::load::watch::{self, Watch};
-use crankcase_tests::load::{Job, Program, Stats, runtime};
+use crankcase_tests::load::{Job, Program, Stats, runtime, warm_up};
 use crankcase_tests::{Options, host, unique};
 
 use crate::{Bench, Report};
@@ -29,6 +29,7 @@ pub fn hogs(bench: &Bench, report: &mut Report) {
     ];
     for (label, options, reserve) in variants {
         let (daemon, own) = bench.daemon(options.text("admission", "queue-wait", "2m"));
+        warm_up(&daemon);
         let canary = Canary::start();
         let before = host::settled(&daemon);
         let privileged = daemon.privileged();

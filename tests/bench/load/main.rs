@@ -15,11 +15,13 @@ mod report;
 mod rooms;
 mod soak;
 mod users;
+mod weight;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
+use crankcase_tests::load::soak::time_asked as soak_time;
 use crankcase_tests::load::{Api, Target};
 use crankcase_tests::{Daemon, Options};
 use report::Report;
@@ -34,6 +36,7 @@ const SCENARIOS: &[Scenario] = &[
     ("flood", "one room sends 500 requests beside ten calm rooms", rooms::flood),
     ("overload", "1,000 requests of 300 ms of CPU at once, against the goodput at 4 at once", overload::overload),
     ("hogs", "40 programs that each take their whole memory", hogs::hogs),
+    ("weight", "ten sandboxes that compute, beside a host that does too", weight::weight),
     ("soak", "mixed load with one in twenty hostile: 10 minutes, or SOAK=1h", soak::soak),
 ];
 
@@ -88,10 +91,7 @@ fn main() -> anyhow::Result<()> {
             other => bail!("unknown argument {other}; --list shows the scenarios"),
         }
     }
-    bench.soak = match std::env::var("SOAK") {
-        Ok(text) => duration(&text)?,
-        Err(_) => bench.pick(Duration::from_secs(600), Duration::from_secs(60)),
-    };
+    bench.soak = soak_time(bench.pick(Duration::from_secs(600), Duration::from_secs(60)));
     if chosen.is_empty() {
         chosen = SCENARIOS.iter().collect();
     }
@@ -106,18 +106,4 @@ fn main() -> anyhow::Result<()> {
         std::fs::create_dir_all(parent)?;
     }
     std::fs::write(&out, format!("{json}\n")).with_context(|| format!("writing {}", out.display()))
-}
-
-/// `90s`, `10m`, `1h`.
-fn duration(text: &str) -> anyhow::Result<Duration> {
-    let digits = text.trim_end_matches(['s', 'm', 'h']);
-    let unit = match &text[digits.len()..] {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => bail!("a duration is like 90s, 10m or 1h, not {text}"),
-    };
-    let seconds = digits.parse::<u64>().with_context(|| format!("{text} is no duration"))? * unit;
-    ensure!(seconds >= 20, "a soak takes at least 20s");
-    Ok(Duration::from_secs(seconds))
 }

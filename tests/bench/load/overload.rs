@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crankcase_tests::load::generate::{Until, burst, closed, open};
 use crankcase_tests::load::stats::{goodput_between, percentile};
 use crankcase_tests::load::watch::Watch;
-use crankcase_tests::load::{Api, Job, Outcome, Program, Sample, Stats, Target, runtime};
+use crankcase_tests::load::{Api, Job, Outcome, Program, Sample, Stats, Target, runtime, warm_up};
 use crankcase_tests::{Options, host, unique};
 
 use crate::{Bench, Report};
@@ -41,6 +41,7 @@ pub fn overload(bench: &Bench, report: &mut Report) {
         };
         let runtime = runtime();
         runtime.block_on(at_four(&own, Duration::from_secs(2)));
+        daemon.iter().for_each(warm_up);
         let before = daemon.as_ref().map(host::settled);
         let watch = daemon.as_ref().map(Watch::start);
 

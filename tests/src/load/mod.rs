@@ -15,6 +15,18 @@ pub use programs::Program;
 pub use stats::Stats;
 pub use target::{Api, Job, Outcome, Sample, Target};
 
+/// Programs that [`warm_up`] runs.
+pub const WARM_UP: u32 = 24;
+
+/// Runs programs at once, so that everything is there that is made once and kept: connections, caches, kept cgroups.
+pub fn warm_up(daemon: &crate::Daemon) {
+    std::thread::scope(|scope| {
+        for _ in 0..WARM_UP {
+            scope.spawn(|| daemon.run("python", "print(1)").expect_success());
+        }
+    });
+}
+
 /// A runtime for the generators, with as many descriptors as the host allows.
 ///
 /// # Panics

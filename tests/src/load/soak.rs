@@ -41,6 +41,24 @@ pub struct Soaked {
     pub resident: (u64, u64),
 }
 
+/// What `SOAK` in the environment asks for (`90s`, `10m`, `1h`), else `default`.
+///
+/// # Panics
+/// When it is no duration, or one below 20 s.
+#[must_use]
+pub fn time_asked(default: Duration) -> Duration {
+    let Ok(text) = std::env::var("SOAK") else { return default };
+    let digits = text.trim_end_matches(['s', 'm', 'h']);
+    let unit = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => panic!("SOAK is like 90s, 10m or 1h, not {text}"),
+    };
+    let seconds = digits.parse::<u64>().ok().map(|number| number * unit).filter(|seconds| *seconds >= 20);
+    Duration::from_secs(seconds.unwrap_or_else(|| panic!("SOAK is at least 20s, not {text}")))
+}
+
 /// Loads a daemon for so long.
 ///
 /// # Panics

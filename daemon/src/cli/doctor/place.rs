@@ -64,7 +64,7 @@ pub fn memory(host: &Host, config: &Config) -> Check {
         .field("/proc/meminfo", "MemTotal")
         .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
         .map_or(0, |kib| kib * 1024);
-    let budget = config.admission.memory.resolve(total, config.sandbox.memory_reserve);
+    let budget = config.reloadable.admission.memory.resolve(total, config.sandbox.memory_reserve);
     let limits = &config.reloadable.limits.general;
     let largest = limits.compile.memory.max(limits.run.memory).get();
     let found = format!(

@@ -213,6 +213,12 @@ impl Core {
         self.closed = true;
     }
 
+    /// How fast places come free.
+    #[must_use]
+    pub const fn speed(&self) -> &Speed {
+        &self.speed
+    }
+
     /// When somebody who is refused now should come again.
     #[must_use]
     pub fn retry_after(&self) -> Duration {

@@ -162,6 +162,12 @@ impl Admission {
         self.shared.lock().core.retry_after()
     }
 
+    /// When somebody should come again who is refused in a queue of `waiting` that is served one by one: 1 to 60 s.
+    #[must_use]
+    pub fn retry_after_in_turn(&self, waiting: usize) -> Duration {
+        self.shared.lock().core.speed().retry_after(waiting, 1)
+    }
+
     /// What waits and runs.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -172,6 +178,28 @@ impl Admission {
     #[must_use]
     pub fn budget(&self) -> Resources {
         self.shared.machine.budget(&self.shared.lock().config)
+    }
+
+    /// All there would be to reserve by another configuration.
+    #[must_use]
+    pub fn budget_by(&self, config: &AdmissionConfig) -> Resources {
+        self.shared.machine.budget(config)
+    }
+
+    /// Whether less than half of the memory may be reserved at the moment, because the host cannot give it.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        let state = self.shared.lock();
+        let budget = state.core.budget();
+        budget.limit().memory_bytes < budget.total().memory_bytes / 2
+    }
+
+    /// Whether as many wait as may, somebody at all.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let state = self.shared.lock();
+        let queued = state.core.queue().len();
+        queued > 0 && queued >= state.config.queue_length
     }
 
     /// The configuration in force.

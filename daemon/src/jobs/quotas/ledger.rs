@@ -55,6 +55,17 @@ pub enum Kind {
     Queued,
 }
 
+impl Kind {
+    /// The label in the metrics.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Runs => "quota_runs",
+            Self::Cpu => "quota_cpu",
+            Self::Queued => "quota_queued",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -30,8 +30,9 @@ use crate::ids::{RoomId, UserId};
 const ANONYMOUS: &str = "anonymous";
 
 impl Quota {
-    fn is_off(self) -> bool {
-        self == Self::default()
+    /// Whether there is nothing to count: what bounds a single execution is no account's matter.
+    const fn counts_nothing(self) -> bool {
+        self.runs_per_minute.is_none() && self.cpu_seconds_per_hour.is_none() && self.queued.is_none()
     }
 }
 
@@ -46,7 +47,11 @@ impl QuotaConfig {
 
 impl From<QuotaExceeded> for Refusal {
     fn from(exceeded: QuotaExceeded) -> Self {
-        Self::RateLimited { message: exceeded.to_string(), retry_after: exceeded.retry_after }
+        Self::RateLimited {
+            quota: exceeded.kind.label(),
+            message: exceeded.to_string(),
+            retry_after: exceeded.retry_after,
+        }
     }
 }
 
@@ -81,13 +86,13 @@ impl Quotas {
         let now = Instant::now();
         let mut state = self.lock();
         let mut subjects = Vec::new();
-        if !state.config.user.is_off() {
+        if !state.config.user.counts_nothing() {
             subjects.push(match address {
                 Some(address) if user.as_str() == ANONYMOUS => Subject::Address(network(address)),
                 _ => Subject::User(user.clone()),
             });
         }
-        if !state.config.room.is_off() && room.is_room() {
+        if !state.config.room.counts_nothing() && room.is_room() {
             subjects.push(Subject::Room(room.clone()));
         }
         let State { config, ledger } = &mut *state;

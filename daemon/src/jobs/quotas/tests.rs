@@ -9,7 +9,13 @@ const fn some(bound: u32) -> Option<NonZeroU32> {
 }
 
 const fn quota(runs: u32, cpu: u32, queued: u32) -> Quota {
-    Quota { runs_per_minute: some(runs), cpu_seconds_per_hour: some(cpu), queued: some(queued) }
+    Quota {
+        runs_per_minute: some(runs),
+        cpu_seconds_per_hour: some(cpu),
+        queued: some(queued),
+        memory: None,
+        wall_time: None,
+    }
 }
 
 const OFF: Quota = quota(0, 0, 0);
@@ -33,7 +39,8 @@ async fn runs_a_minute_name_the_quota_and_when_to_come_again() {
     }
     let refused = run(&quotas, "b", "ann", 0).unwrap_err();
     let sentence = "The quota of 3 executions a minute for user ann is used up. Try again in 46 s.";
-    let expected = Refusal::RateLimited { message: sentence.into(), retry_after: Duration::from_secs(46) };
+    let expected =
+        Refusal::RateLimited { quota: "quota_runs", message: sentence.into(), retry_after: Duration::from_secs(46) };
     assert_eq!(Refusal::from(refused), expected);
     run(&quotas, "a", "ben", 0).unwrap();
     advance(Duration::from_secs(45)).await;
