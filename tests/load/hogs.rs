@@ -13,7 +13,11 @@ use crate::alone;
 fn forty_memory_hogs_hurt_only_themselves() {
     let _alone = alone();
     // Room for three at once and something small.
-    let options = Options::as_shipped().text("admission", "memory", "800MiB").text("admission", "queue-wait", "120s");
+    let options = Options::as_shipped().without_pools().text("admission", "memory", "800MiB").text(
+        "admission",
+        "queue-wait",
+        "120s",
+    );
     let daemon = Daemon::start(options);
     let target = Target::new("crankcase", &daemon.url(""), Api::Crankcase);
     warm_up(&daemon);

@@ -13,7 +13,11 @@ use crate::alone;
 #[test]
 fn a_thousand_at_once_are_answered_or_refused_cleanly() {
     let _alone = alone();
-    let options = Options::as_shipped().set("admission", "queue-length", 100).text("admission", "queue-wait", "8s");
+    let options = Options::as_shipped().without_pools().set("admission", "queue-length", 100).text(
+        "admission",
+        "queue-wait",
+        "8s",
+    );
     let daemon = Daemon::start(options);
     let target = Target::new("crankcase", &daemon.url(""), Api::Crankcase);
     warm_up(&daemon);

@@ -14,11 +14,11 @@ const MIB: f64 = 1024.0 * 1024.0;
 fn nothing_grows_and_nobody_suffers() {
     let _alone = alone();
     let time = time_asked(Duration::from_secs(90));
-    let options = Options::as_shipped().text("rooms", "lock-wait", "60s").text("admission", "queue-wait", "120s").text(
-        "rate-limit",
-        "requests-per-second",
-        "off",
-    );
+    let options = Options::as_shipped()
+        .without_pools()
+        .text("rooms", "lock-wait", "60s")
+        .text("admission", "queue-wait", "120s")
+        .text("rate-limit", "requests-per-second", "off");
     let daemon = Daemon::start(options);
     let soaked = soak(&daemon, time);
     let (benign, hostile) = (&soaked.benign, &soaked.hostile);

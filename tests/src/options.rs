@@ -24,8 +24,7 @@ impl Default for Options {
             .text("rate-limit", "requests-per-second", "off")
             .text("admission", "queue-wait", "120s")
             // Each of hundreds of daemons would start every language's interpreter; who wants some asks for it.
-            .text("warm", "size", "off")
-            .text("warm", "prepared", "off")
+            .without_pools()
     }
 }
 
@@ -41,6 +40,12 @@ impl Options {
             .text("sandbox", "cgroup-parent", &format!("/{}", crate::unique("crankcase-test-")))
             // They share no ids either.
             .set("sandbox", "uid-base", next_uid_base())
+    }
+
+    /// Nothing stands ready: what grows and shrinks with demand would hide what a run leaves behind.
+    #[must_use]
+    pub fn without_pools(self) -> Self {
+        self.text("warm", "size", "off").text("warm", "prepared", "off")
     }
 
     /// The defaults, on a free port.
