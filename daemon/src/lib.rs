@@ -12,6 +12,7 @@ pub mod image;
 pub mod jobs;
 pub mod metrics;
 pub mod privilege;
+pub mod redis_link;
 pub mod rooms;
 pub mod service;
 pub mod spawner_client;
