@@ -73,8 +73,8 @@ pub(crate) trait Tenant: Send + Sync + 'static {
     /// out, and publishes something on [`Tenant::channel`]. `first` on a new connection.
     fn try_out<'a>(&'a self, connection: &'a mut MultiplexedConnection, first: bool) -> BoxFuture<'a, RedisResult<()>>;
 
-    /// Something was published; must not block.
-    fn heard(&self, message: &Msg);
+    /// Something was published, by this connection; must not block.
+    fn heard(&self, generation: u64, message: &Msg);
 }
 
 /// How things stand with Redis.
@@ -124,9 +124,7 @@ impl<T: Tenant> Link<T> {
     /// What is degraded, as one sentence for `/health`.
     pub(crate) fn health(&self) -> Option<String> {
         match &*self.state.borrow() {
-            State::Down(reason) => {
-                Some(format!("redis at {} cannot be used ({reason}); {}", self.address(), T::ALONE))
-            }
+            State::Down(reason) => Some(format!("redis at {} cannot be used ({reason}); {}", self.address(), T::ALONE)),
             _ => None,
         }
     }
@@ -137,6 +135,11 @@ impl<T: Tenant> Link<T> {
             State::Up(up) => Some(up.clone()),
             _ => None,
         }
+    }
+
+    /// Whether this connection is up now.
+    pub(crate) fn is(&self, generation: u64) -> bool {
+        self.up().is_some_and(|up| up.generation == generation)
     }
 
     /// A connection to use, or none when there is none; waits while that is being found out, which takes
@@ -259,7 +262,7 @@ impl<T: Tenant> Link<T> {
             let silence = self.pace.heartbeat * 3 + self.pace.command;
             loop {
                 match timeout(silence, messages.next()).await {
-                    Ok(Some(message)) => self.tenant.heard(&message),
+                    Ok(Some(message)) => self.tenant.heard(up.generation, &message),
                     Ok(None) => break "the connection for messages was closed".to_owned(),
                     Err(_) => break format!("nothing was heard within {silence:?}"),
                 }

@@ -58,7 +58,10 @@ impl Server {
     }
 
     async fn connection(&self) -> ::redis::aio::MultiplexedConnection {
-        ::redis::Client::open(self.url("")).unwrap().get_multiplexed_async_connection().await.unwrap()
+        // However busy the machine is.
+        let patient = ::redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let client = ::redis::Client::open(self.url("")).unwrap();
+        client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
     }
 
     pub(crate) async fn ask<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> T {

@@ -43,6 +43,7 @@ async fn join(registry: &RoomRegistry, room: &RoomId, name: &str) -> Arc<Ear> {
         color: None,
         dialect: Dialect::Current,
         cursor_name: None,
+        place: 0,
     };
     registry.attach(room, member.id.clone(), ear.clone()).await.unwrap();
     assert!(registry.apply(room, RoomEvent::Joined(member)).await.unwrap().accepted);

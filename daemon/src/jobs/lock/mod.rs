@@ -24,8 +24,8 @@ use tokio::time::timeout_at;
 
 use super::RoomQueue;
 use crate::ids::RoomId;
-use crate::redis_link::client;
 pub use crate::redis_link::BadRedisUrl;
+use crate::redis_link::client;
 use memory::{Entry, Hold, Table};
 use redis::Shared;
 use releases::Timing;

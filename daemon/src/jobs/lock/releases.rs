@@ -103,7 +103,7 @@ impl Tenant for Releases {
         Box::pin(self.probe(connection))
     }
 
-    fn heard(&self, message: &Msg) {
+    fn heard(&self, _: u64, message: &Msg) {
         let Ok(room) = std::str::from_utf8(message.get_payload_bytes()) else { return };
         if let Some(listener) = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).get(room) {
             listener.notify_one();
