@@ -32,7 +32,9 @@ use crate::jobs::artefacts::Artefacts;
 use crate::jobs::lock::RoomLocks;
 use crate::jobs::{Jobs, Parts};
 use crate::metrics::Metrics;
+use crate::redis_link::BadRedisUrl;
 use crate::rooms::Rooms;
+use crate::rooms::bus::Bus;
 use crate::rooms::limits::RoomLimits;
 use crate::rooms::registry::RoomRegistry;
 use crate::spawner_client::SpawnerClient;
@@ -42,6 +44,8 @@ const SPAWNER_WAIT: Duration = Duration::from_secs(20);
 /// Between two looks at figures that nobody pushes.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(2);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// What the names of shared rooms begin with in Redis; the locks' names are the contract's.
+const REDIS_PREFIX: &str = "crankcase:";
 
 /// The service could not start.
 #[derive(Debug, Error)]
@@ -57,7 +61,7 @@ pub enum ServiceError {
     History(#[from] HistoryError),
     /// Redis.
     #[error("redis.url: {0}")]
-    Redis(String),
+    Redis(#[from] BadRedisUrl),
     /// The listener or signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -92,11 +96,10 @@ impl Service {
         let welcome = spawner.ready(SPAWNER_WAIT).await.map_err(ServiceError::Spawner)?;
         watchdog::at_start(&spawner).await?;
         let history = open_history(&config)?;
-        let locks = match &config.redis {
+        let redis = config.redis.as_ref().map(|redis| redis.url.expose());
+        let locks = match redis {
             None => RoomLocks::in_memory(),
-            Some(redis) => {
-                RoomLocks::in_redis(redis.url.expose()).await.map_err(|error| ServiceError::Redis(error.to_string()))?
-            }
+            Some(url) => RoomLocks::in_redis(url).await?,
         };
         let machine = Machine::detect().with_sandboxes(welcome.memory_cgroup.clone());
         let ceiling = machine.budget(&spawner::admission(&config)).memory_bytes;
@@ -118,9 +121,13 @@ impl Service {
             metrics: metrics.clone(),
         });
 
-        let rooms = Rooms::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
+        let (room_limits, room_store) = (RoomLimits::from_config(&config), Arc::new(history.clone()));
+        let rooms = match redis {
+            None => Rooms::new(room_limits, room_store),
+            Some(url) => Rooms::in_redis(room_limits, room_store, url, REDIS_PREFIX).await?,
+        };
         jobs.observe(rooms.announcer.clone());
-        let health = health(&spawner, &history, &locks);
+        let health = health(&spawner, &history, &locks, &rooms.bus);
 
         self.listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(self.listener)?;
@@ -179,6 +186,7 @@ impl Service {
         jobs.drain(config.server.shutdown_deadline).await;
         sockets.close().await;
         let _ = serving.await;
+        rooms.bus.leave().await;
         stop.cancel();
         let _ = saver.await;
         history.close().await;
@@ -210,8 +218,8 @@ fn open_history(config: &Config) -> Result<History, HistoryError> {
     History::open(&config.history.path, options)
 }
 
-fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Health {
-    let (spawner, history, locks) = (spawner.clone(), history.clone(), locks.clone());
+fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks, bus: &Arc<dyn Bus>) -> Health {
+    let (spawner, history, locks, bus) = (spawner.clone(), history.clone(), locks.clone(), Arc::clone(bus));
     Health::default()
         .vital("spawner", move || {
             spawner.welcome().is_none().then(|| "The sandbox service is not connected.".to_owned())
@@ -220,6 +228,7 @@ fn health(spawner: &SpawnerClient, history: &History, locks: &RoomLocks) -> Heal
             history.health().map(|fault| format!("The history cannot be written: {}.", fault.error))
         })
         .degrading("redis", move || locks.health())
+        .degrading("rooms", move || bus.health())
 }
 
 /// Where the request that opened a socket came from, proxies seen through where they are trusted.
