@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crankcase_tests::redis::Redis;
-use crankcase_tests::{Answer, Daemon, Options, eventually, host, unique};
+use crankcase_tests::{Answer, Daemon, Options, eventually, host, node, unique};
 
 fn daemon(redis: &Redis) -> Daemon {
     Daemon::start(Options::new().env("REDIS_URL", &redis.url()).text("rooms", "lock-wait", "20s"))
@@ -47,10 +47,11 @@ fn run_on_both(daemons: &[&Daemon], room: &str, count: usize) -> Vec<Answer> {
 }
 
 #[test]
-fn two_daemons_run_one_execution_at_a_time_in_a_room() {
+fn two_daemons_serve_one_room() {
     let redis = Redis::start();
     let (one, two) = (daemon(&redis), daemon(&redis));
     expect_degraded(&one, false);
+    node::test("rooms/redis.test.js", &[&one, &two]);
     let room = unique("room-");
     expect_no_overlap(&run_on_both(&[&one, &two], &room, 8));
 }

@@ -21,7 +21,6 @@ mod piston;
 mod rate_limit;
 mod request;
 mod room;
-pub mod runner;
 pub mod server;
 mod service;
 pub mod settings;

@@ -7,10 +7,10 @@ use super::diagnostics::LiveRooms;
 use super::health::Health;
 use super::languages::ListLanguages;
 use super::rate_limit::RateLimiter;
-use super::runner::Runner;
 use super::settings::Settings;
 use crate::config::Reloadable;
 use crate::history::History;
+use crate::jobs::Runner;
 use crate::jobs::batch::BatchRunner;
 
 /// Renders the metrics in the OpenMetrics text format.

@@ -40,6 +40,11 @@ pub trait Bus: Send + Sync + 'static {
     /// what they are told of it.
     fn publish<'a>(&'a self, room: &'a RoomId, event: RoomEvent) -> BoxFuture<'a, Result<Published, BusError>>;
 
+    /// Whether no daemon knows a room of this name; from then on it is this daemon's to make.
+    fn reserve<'a>(&'a self, _room: &'a RoomId) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+
     /// What is degraded, as one sentence for `/health`.
     fn health(&self) -> Option<String> {
         None

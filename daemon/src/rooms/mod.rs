@@ -8,11 +8,11 @@
 
 pub mod announcer;
 pub mod bus;
+pub mod create;
 pub mod delivery;
 pub mod diagnostics;
 pub mod event;
 pub mod history_store;
-pub mod ids;
 pub mod input;
 pub mod limits;
 pub mod members;
@@ -21,7 +21,6 @@ pub mod origins;
 pub mod redis_bus;
 pub mod registry;
 mod replica;
-pub mod runner;
 pub mod socket;
 pub mod state;
 pub mod store;
@@ -34,6 +33,7 @@ use http::request::Parts;
 use socketioxide::SocketIo;
 use socketioxide::layer::SocketIoLayer;
 
+use crate::jobs::Runner;
 use crate::redis_link::BadRedisUrl;
 use announcer::Announcer;
 use bus::{Bus, LocalBus};
@@ -42,7 +42,6 @@ use limits::RoomLimits;
 use origins::Origins;
 use redis_bus::RedisBus;
 use registry::RoomRegistry;
-use runner::Runner;
 use store::RoomStore;
 
 /// Everything about rooms, put together. `jobs` needs [`Rooms::announcer`] before it can run anything, the

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -21,6 +21,7 @@ use super::order::BufferBudget;
 use super::replica::Replica;
 use super::state::{Applied, Room};
 use super::store::{LoggedMessage, Recording, RoomStore};
+use crate::clock::unix_ms;
 use crate::ids::RoomId;
 
 /// Messages of one room that wait to be saved; while the store fails, the oldest go.
@@ -63,11 +64,6 @@ pub(super) struct Live {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Turn {

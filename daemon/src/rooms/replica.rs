@@ -17,8 +17,9 @@ use super::delivery::Wire;
 use super::event::RoomEvent;
 use super::members::{Member, MemberId};
 use super::redis_bus::message::{Cursor, Head, Heard, Message, Standing, write_recording};
-use super::registry::{Live, RoomRegistry, lock, unix_ms};
+use super::registry::{Live, RoomRegistry, lock};
 use super::state::Restated;
+use crate::clock::unix_ms;
 use crate::ids::{ExecutionId, RoomId};
 use crate::jobs::response::iso8601;
 

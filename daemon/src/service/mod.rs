@@ -29,6 +29,7 @@ use crate::history::{Durability, History, HistoryError, Options};
 use crate::jobs::admission::Admission;
 use crate::jobs::admission::memory::Machine;
 use crate::jobs::artefacts::Artefacts;
+use crate::jobs::claims::Claims;
 use crate::jobs::lock::RoomLocks;
 use crate::jobs::{Jobs, Parts};
 use crate::metrics::Metrics;
@@ -96,10 +97,11 @@ impl Service {
         let welcome = spawner.ready(SPAWNER_WAIT).await.map_err(ServiceError::Spawner)?;
         watchdog::at_start(&spawner).await?;
         let history = open_history(&config)?;
-        let redis = config.redis.as_ref().map(|redis| redis.url.expose());
-        let locks = match redis {
-            None => RoomLocks::in_memory(),
-            Some(url) => RoomLocks::in_redis(url).await?,
+        let redis = config.redis.clone();
+        let redis = redis.as_ref().map(|redis| redis.url.expose());
+        let (locks, claims) = match redis {
+            None => (RoomLocks::in_memory(), Claims::default()),
+            Some(url) => tokio::try_join!(RoomLocks::in_redis(url), Claims::in_redis(url))?,
         };
         let machine = Machine::detect().with_sandboxes(welcome.memory_cgroup.clone());
         let ceiling = machine.budget(&spawner::admission(&config)).memory_bytes;
@@ -116,6 +118,7 @@ impl Service {
             spawner: spawner.clone(),
             history: history.clone(),
             locks: locks.clone(),
+            claims,
             admission: admission.clone(),
             artefacts: artefacts(&config, &metrics),
             metrics: metrics.clone(),

@@ -35,9 +35,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::bus::{Bus, BusError, Published};
 use super::event::RoomEvent;
-use super::registry::{RoomRegistry, unix_ms};
+use super::registry::RoomRegistry;
 use super::replica::{Mode, interrupted};
 use super::state;
+use crate::clock::unix_ms;
 use crate::ids::RoomId;
 use crate::redis_link::{BadRedisUrl, Link, Pace, State, Up, client};
 use keeper::Hearing;
@@ -126,6 +127,14 @@ impl RedisBus {
 impl Bus for RedisBus {
     fn publish<'a>(&'a self, room: &'a RoomId, event: RoomEvent) -> BoxFuture<'a, Result<Published, BusError>> {
         Box::pin(self.shared.publish(room, event))
+    }
+
+    fn reserve<'a>(&'a self, room: &'a RoomId) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let Some(up) = self.shared.link.ready().await else { return true };
+            let mut connection = up.connection.clone();
+            self.shared.link.within(&up, self.shared.names.reserve(&mut connection, room)).await.unwrap_or(true)
+        })
     }
 
     fn health(&self) -> Option<String> {

@@ -7,6 +7,7 @@
 //! - `rooms:members:<room>`, a hash, and `rooms:places:<room>`, a sorted set: who is there, by which daemon, and
 //!   since when, in microseconds of the server's clock;
 //! - `rooms:log:<room>`, a list: the latest events, for a daemon that lost its connection for a moment;
+//! - `rooms:new:<room>`: that a name was given to a new room;
 //! - `rooms:last:<instance>:<room>`: what a daemon published last, so that it can ask again without doing twice.
 //!
 //! `rooms:daemons` is a sorted set of the daemons by the ends of their leases. Events are published on
@@ -36,6 +37,15 @@ fn with_common(script: &str) -> Script {
 static PUBLISH: LazyLock<Script> = LazyLock::new(|| with_common(include_str!("publish.lua")));
 static FOLLOW: LazyLock<Script> = LazyLock::new(|| with_common(include_str!("follow.lua")));
 static REAP: LazyLock<Script> = LazyLock::new(|| with_common(include_str!("reap.lua")));
+/// KEYS the room, its name as reserved. ARGV instance, for how long.
+static RESERVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+return redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+",
+    )
+});
 static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
 
 /// How everything is called in Redis, and as whom this daemon speaks.
@@ -174,6 +184,14 @@ impl Names {
             call.arg(id.as_str()).arg(*place).arg(json);
         }
         call.invoke_async::<()>(connection).await
+    }
+
+    /// Takes the name of a room that is to be made; false when some daemon knows one of that name.
+    pub(super) async fn reserve(&self, connection: &mut MultiplexedConnection, room: &RoomId) -> RedisResult<bool> {
+        let mut call = RESERVE.prepare_invoke();
+        call.key(format!("{}rooms:at:{room}", self.prefix)).key(format!("{}rooms:new:{room}", self.prefix));
+        call.arg(&self.instance).arg(KEEP.as_millis().to_string());
+        call.invoke_async(connection).await
     }
 
     /// Takes what dead daemons left in a room out of it.
