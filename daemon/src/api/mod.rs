@@ -9,6 +9,7 @@ mod admin;
 mod batch;
 mod body;
 mod compile;
+mod connection;
 mod cors;
 mod diagnostics;
 mod error;

@@ -176,6 +176,7 @@ impl Service {
         let limits = Limits {
             connections: config.server.max_connections,
             header_timeout: config.server.header_timeout,
+            idle_timeout: config.server.idle_timeout,
             write_timeout: config.server.write_timeout,
             shutdown_deadline: config.server.shutdown_deadline + Duration::from_secs(4),
             ..Limits::default()
