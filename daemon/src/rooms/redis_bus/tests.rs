@@ -328,6 +328,13 @@ async fn a_dead_daemon_leaves_nothing_behind() {
     eventually("it is gone", async || c.last("user-left")["userId"] == "d").await;
 }
 
+/// Only a connection that was fine for a while is made again before anybody goes on alone.
+async fn settled(daemons: &[&Daemon]) {
+    let up = |daemon: &&Daemon| daemon.bus.shared.link.up().is_some();
+    eventually("all are connected", async || daemons.iter().all(up)).await;
+    tokio::time::sleep(timing().pace.heartbeat * 3).await;
+}
+
 #[tokio::test]
 async fn a_connection_that_is_cut_costs_no_number() {
     let server = server_or_skip!(Server::started().await);
@@ -335,15 +342,14 @@ async fn a_connection_that_is_cut_costs_no_number() {
     let (a, b) = (one.join("a").await, two.join("b").await);
     let mut edits = 0;
     for _ in 0..5 {
-        // Only a connection that was fine for a while is made again before anybody goes on alone.
-        tokio::time::sleep(timing().pace.heartbeat * 2).await;
+        settled(&[&one, &two]).await;
         server.ask::<i64>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         for _ in 0..10 {
             assert!(one.edit("a", "x").await.accepted);
             assert!(two.edit("b", "y").await.accepted);
             edits += 2;
         }
-        tokio::time::sleep(timing().pace.heartbeat * 2).await;
+        settled(&[&one, &two]).await;
         server.ask::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
         for _ in 0..10 {
             assert!(two.edit("b", "z").await.accepted);
