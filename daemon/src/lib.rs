@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod clock;
 pub mod config;
 pub mod history;
 pub mod ids;
@@ -13,6 +14,7 @@ pub mod image;
 pub mod jobs;
 pub mod metrics;
 pub mod privilege;
+pub mod redis_link;
 pub mod rooms;
 pub mod service;
 pub mod spawner_client;

@@ -12,8 +12,7 @@ const ROOMS = Number(process.env.ROOMS ?? 20);
 const USERS = Number(process.env.USERS_A_ROOM ?? 5);
 const SECONDS = Number(process.env.SECONDS ?? 30);
 const tolerate = process.env.TOLERATE === '1';
-// A connection a request: one that is kept may be closed by its other end just when it is used again.
-const agent = new Agent({ keepAlive: false, maxSockets: ROOMS * USERS });
+const agent = new Agent({ keepAlive: true, maxSockets: ROOMS * USERS });
 const wrong = [];
 const refused = {};
 const spans = new Map();

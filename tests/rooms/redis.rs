@@ -1,12 +1,23 @@
 //! Two daemons that share their rooms by Redis, and a Redis that goes away.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crankcase_tests::redis::Redis;
-use crankcase_tests::{Answer, Daemon, Options, eventually, host, unique};
+use crankcase_tests::{Answer, Daemon, Options, eventually, host, node, unique};
+
+fn options(redis: &Redis) -> Options {
+    Options::new().env("REDIS_URL", &redis.url()).text("rooms", "lock-wait", "20s")
+}
 
 fn daemon(redis: &Redis) -> Daemon {
-    Daemon::start(Options::new().env("REDIS_URL", &redis.url()).text("rooms", "lock-wait", "20s"))
+    Daemon::start(options(redis))
+}
+
+/// For more than people can type.
+fn busy_daemon(redis: &Redis) -> Daemon {
+    Daemon::start(options(redis).set("rooms", "events-per-second", 1000).text("rooms", "lock-wait", "60s"))
 }
 
 /// Waits for `/health` to say that Redis is, or is not, what it should be.
@@ -47,12 +58,77 @@ fn run_on_both(daemons: &[&Daemon], room: &str, count: usize) -> Vec<Answer> {
 }
 
 #[test]
-fn two_daemons_run_one_execution_at_a_time_in_a_room() {
+fn two_daemons_serve_one_room() {
     let redis = Redis::start();
     let (one, two) = (daemon(&redis), daemon(&redis));
     expect_degraded(&one, false);
+    node::test("rooms/redis.test.js", &[&one, &two]);
     let room = unique("room-");
     expect_no_overlap(&run_on_both(&[&one, &two], &room, 8));
+}
+
+/// Carries out what the script says about Redis, and gives the rest of what it prints.
+fn obey(script: &mut Child, redis: &mut Redis, daemons: &[&Daemon]) -> String {
+    let mut answers = script.stdin.take().expect("it is piped");
+    let mut rest = String::new();
+    for line in BufReader::new(script.stdout.take().expect("it is piped")).lines().map_while(Result::ok) {
+        match line.as_str() {
+            "flush" => drop(redis.command("FLUSHALL")),
+            "pause" => redis.pause(),
+            "go on" => redis.go_on(),
+            "stop" => redis.stop(),
+            "start" => redis.start_again(),
+            "degraded" => daemons.iter().for_each(|daemon| expect_degraded(daemon, true)),
+            "healthy" => daemons.iter().for_each(|daemon| expect_degraded(daemon, false)),
+            _ => {
+                rest += &line;
+                continue;
+            }
+        }
+        let _ = answers.write_all(b"done\n");
+    }
+    rest
+}
+
+#[test]
+fn members_on_two_daemons_keep_their_order_whatever_happens_to_redis() {
+    let mut redis = Redis::start();
+    let (one, two) = (busy_daemon(&redis), busy_daemon(&redis));
+    let daemons = [&one, &two];
+    let mut script = node::command(&daemons)
+        .arg("faults.js")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("node is installed");
+    let summary = obey(&mut script, &mut redis, &daemons);
+    let output = script.wait_with_output().expect("it ends");
+    println!("{summary}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{summary}\n{errors}\n--- one\n{}\n--- two\n{}", one.log(), two.log());
+    for daemon in daemons {
+        assert!(!daemon.log().contains("a room's numbers differ"), "{}", daemon.log());
+    }
+}
+
+#[test]
+fn a_daemon_that_dies_leaves_its_rooms_to_the_other() {
+    let redis = Redis::start();
+    let (mut one, two) = (daemon(&redis), daemon(&redis));
+    let mut script = node::command(&[&one, &two])
+        .arg("survivor.js")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("node is installed");
+    let mut lines = BufReader::new(script.stdout.take().expect("it is piped")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "kill");
+    one.kill_everything();
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert!(script.wait().expect("it ends").success(), "{rest:?}\n{}", two.log());
+    assert_eq!(rest, ["well"]);
 }
 
 #[test]

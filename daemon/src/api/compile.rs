@@ -12,10 +12,11 @@ use super::address::ClientAddress;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::request;
-use super::service::unix_ms;
+use crate::clock::unix_ms;
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
-use crate::jobs::execution::{RunResult, Status, Truncated};
+use crate::jobs::execution::{RunResult, Status};
 use crate::jobs::response::{CompileResponse, iso8601};
+use crate::jobs::verdict::failed;
 use crate::jobs::{Refusal, Submission};
 
 /// Runs one program and answers with its result.
@@ -79,22 +80,9 @@ impl Echo {
             language: self.language,
             timestamp: iso8601(unix_ms()),
             result: RunResult {
-                success: false,
-                status: Status::Cancelled,
-                output: "No output".to_owned(),
-                error: Some(refusal.to_string()),
                 execution_time: waited,
-                stdout: String::new(),
-                stderr: String::new(),
-                exit_code: None,
-                signal: None,
-                compile: None,
-                truncated: Truncated::default(),
-                limit: None,
-                cpu_time: 0,
-                wall_time: 0,
-                memory: 0,
                 queue_time: waited,
+                ..failed(Status::Cancelled, refusal.to_string())
             },
         }
     }

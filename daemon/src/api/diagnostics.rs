@@ -7,14 +7,16 @@ use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::Shared;
 use super::admin::Admin;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::params::{Name, Params};
-use super::{Shared, service};
+use crate::clock::unix_ms;
 use crate::history::MAX_MESSAGES;
 use crate::ids::RoomId;
 use crate::jobs::response::iso8601;
+use crate::rooms::create::CreateError;
 pub use crate::rooms::diagnostics::AdvanceError;
 use crate::rooms::diagnostics::Diagnostics;
 
@@ -32,6 +34,11 @@ pub trait LiveRooms: Send + Sync + 'static {
     /// # Errors
     /// When there is no such room, or it is there already.
     fn force_advance<'a>(&'a self, room: &'a RoomId, to: u64) -> BoxFuture<'a, Result<Value, AdvanceError>>;
+    /// Makes a room of an unused name; it is kept when this returns.
+    ///
+    /// # Errors
+    /// When it is not kept.
+    fn create(&self) -> BoxFuture<'_, Result<RoomId, CreateError>>;
     /// Lets rooms that nobody uses leave memory now; gives how many did.
     fn cleanup(&self) -> BoxFuture<'_, usize>;
 }
@@ -47,6 +54,10 @@ impl LiveRooms for Diagnostics {
 
     fn force_advance<'a>(&'a self, room: &'a RoomId, to: u64) -> BoxFuture<'a, Result<Value, AdvanceError>> {
         Box::pin(Self::force_advance(self, room, to))
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<RoomId, CreateError>> {
+        Box::pin(Self::create(self))
     }
 
     fn cleanup(&self) -> BoxFuture<'_, usize> {
@@ -68,7 +79,7 @@ pub fn routes() -> Router<Shared> {
 
 async fn ordering(State(state): State<Shared>) -> Json<Value> {
     let overview = state.rooms.overview().await;
-    Json(json!({ "success": true, "ordering": overview, "timestamp": iso8601(service::unix_ms()) }))
+    Json(json!({ "success": true, "ordering": overview, "timestamp": iso8601(unix_ms()) }))
 }
 
 async fn health(State(state): State<Shared>) -> Json<Value> {
@@ -86,7 +97,7 @@ async fn health(State(state): State<Shared>) -> Json<Value> {
         "queue": { "running": queue.running, "queued": queue.queued },
         "history": { "pendingWrites": state.history.pending_writes() },
         "uptime": state.started_at.elapsed().as_millis() as f64 / 1000.0,
-        "timestamp": iso8601(service::unix_ms()),
+        "timestamp": iso8601(unix_ms()),
     }))
 }
 
@@ -163,5 +174,5 @@ async fn force_advance(
 async fn cleanup(State(state): State<Shared>, _: Admin) -> Json<Value> {
     let removed = state.rooms.cleanup().await;
     tracing::info!(removed, "an administrator had unused rooms leave memory");
-    Json(json!({ "success": true, "removedRooms": removed, "timestamp": iso8601(service::unix_ms()) }))
+    Json(json!({ "success": true, "removedRooms": removed, "timestamp": iso8601(unix_ms()) }))
 }

@@ -144,10 +144,7 @@ async fn replay(
         code,
         stdin: record.stdin.unwrap_or_default(),
         args,
-        files: files
-            .into_iter()
-            .map(|file| SourceFile { name: file.name, content: file.content.into_bytes(), executable: false })
-            .collect(),
+        files: files.into_iter().map(SourceFile::from).collect(),
         priority: record.priority,
         overrides: LimitOverrides::default(),
         correlation_id,

@@ -1,39 +1,39 @@
 //! The accept loop: bounds on connections and on the time a client may take, and an orderly end.
 //!
-//! `axum::serve` knows no bounds. Here a connection is accepted only while there is a place for it, a
-//! request's head must arrive in time, and a peer that reads nothing for a while is cut off. A place is
-//! held by the socket itself, so an upgraded connection (websocket) keeps it until it is closed.
+//! `axum::serve` knows no bounds. Here a connection is accepted only while there is a place for it, and its
+//! [`Socket`] bounds what a client may take its time for.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use super::connection::{Exchange, Socket};
 
 /// Bounds on clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections open at once, websockets included; further ones wait in the kernel's backlog.
     pub connections: usize,
-    /// From a connection's beginning, or its last answer, to the end of the next request's head.
+    /// From a request's first byte, or the connection's beginning, to the end of the request's head.
     pub header_timeout: Duration,
+    /// How long a connection is kept after an answer while no further request begins.
+    pub idle_timeout: Duration,
     /// How long a peer may leave unread what is sent to it.
     pub write_timeout: Duration,
     /// Bytes of a request's head.
@@ -47,6 +47,7 @@ impl Default for Limits {
         Self {
             connections: 12_000,
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             header_bytes: 32 * 1024,
             shutdown_deadline: Duration::from_secs(15),
@@ -62,9 +63,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     let mut connections = JoinSet::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        // The socket knows both times apart; with one of its own, hyper looks at an idle connection at all.
+        .header_read_timeout(limits.idle_timeout + limits.header_timeout)
         .max_buf_size(limits.header_bytes.max(8 * 1024))
         .keep_alive(true);
+    let announced = announced(limits.idle_timeout);
     loop {
         let next = tokio::select! {
             biased;
@@ -73,12 +76,24 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             next = accept(&listener, &places) => next,
         };
         let Some((stream, peer, place)) = next else { continue };
-        let service = router.clone().map_request(move |request: hyper::Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request
-        });
-        let io = TokioIo::new(Socket::new(stream, place, limits.write_timeout));
+        let exchange = Exchange::default();
+        let socket = Socket::new(stream, place, exchange.clone(), &limits);
+        let (answering, announced) = (exchange.clone(), announced.clone());
+        let service = router
+            .clone()
+            .map_request(move |request: hyper::Request<Incoming>| {
+                exchange.begin();
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                request
+            })
+            .map_response(move |mut response| {
+                if let Some(announced) = &announced {
+                    response.headers_mut().insert(header::HeaderName::from_static("keep-alive"), announced.clone());
+                }
+                answering.answer(response)
+            });
+        let io = TokioIo::new(socket);
         let connection = http.serve_connection(io, TowerToHyperService::new(service)).with_upgrades();
         let shutdown = shutdown.clone();
         connections.spawn(async move {
@@ -102,6 +117,13 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         tracing::warn!("answers were still under way at the shutdown deadline and are cut off");
     }
     connections.shutdown().await;
+}
+
+/// What `Keep-Alive` says: less than is kept, so that it is the client who gives an idle connection up. The other way
+/// round a request may cross the server's end of the connection, and is lost.
+fn announced(idle_timeout: Duration) -> Option<HeaderValue> {
+    let seconds = (idle_timeout - (idle_timeout / 2).min(Duration::from_secs(5))).as_secs();
+    if seconds == 0 { None } else { HeaderValue::try_from(format!("timeout={seconds}")).ok() }
 }
 
 /// The next connection, once there is a place for it; none after an error, when it is time to look again.
@@ -129,66 +151,4 @@ async fn accept(
 fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-/// A connection that holds its place, and whose writes must get on.
-struct Socket {
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-    write_timeout: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Socket {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit, write_timeout: Duration) -> Self {
-        Self { stream, _place: place, write_timeout, stalled: None }
-    }
-
-    /// Passes a write on; an error once none has got on for the whole timeout.
-    fn watched<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(result) = write(Pin::new(&mut self.stream), context) {
-            self.stalled = None;
-            return Poll::Ready(result);
-        }
-        let deadline = Instant::now() + self.write_timeout;
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        ready!(timer.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().watched(context, |stream, context| stream.poll_write(context, data))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().watched(context, |stream, context| stream.poll_write_vectored(context, data))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().watched(context, |stream, context| stream.poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().watched(context, |stream, context| stream.poll_shutdown(context))
-    }
 }

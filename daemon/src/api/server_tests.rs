@@ -73,9 +73,31 @@ async fn a_head_that_does_not_come_is_given_up() {
         stream.write_all(beginning.as_bytes()).await.unwrap();
         closed(&mut stream).await;
     }
-    let mut idle = TcpStream::connect(server.address).await.unwrap();
-    assert!(exchange(&mut idle, GET).await.starts_with("HTTP/1.1 200"));
-    closed(&mut idle).await;
+    // The next head of a kept connection has the same time from its first byte on, however long that took to come.
+    let mut kept = TcpStream::connect(server.address).await.unwrap();
+    for _ in 0..2 {
+        assert!(exchange(&mut kept, GET).await.starts_with("HTTP/1.1 200"));
+        tokio::time::sleep(limits.header_timeout * 3).await;
+    }
+    kept.write_all(b"GET / HT").await.unwrap();
+    assert_eq!(closed(&mut kept).await, b"");
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_closed_after_the_clients_were_told_to_leave_it() {
+    let limits = Limits { idle_timeout: Duration::from_millis(2500), ..Limits::default() };
+    let server = start(echo(), limits).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for request in
+        [GET, "HEAD / HTTP/1.1\r\nhost: x\r\n\r\n", "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"]
+    {
+        let answer = exchange(&mut stream, request).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("keep-alive: timeout=1\r\n"), "{answer}");
+    }
+    let begun = Instant::now();
+    assert_eq!(closed(&mut stream).await, b"");
+    assert!(begun.elapsed() >= Duration::from_millis(2400), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "by its own clock, not by the head's");
 }
 
 #[tokio::test]

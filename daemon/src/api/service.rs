@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::error::ApiError;
+use crate::clock::unix_ms;
 use crate::jobs::response::iso8601;
 
 /// `GET /`
@@ -72,10 +73,4 @@ pub async fn metrics(State(state): State<Shared>) -> Response {
 /// Everything that has no route, and every method that a route does not have.
 pub async fn not_found(request: Request) -> ApiError {
     ApiError::no_route(request.method().as_str(), request.uri().path())
-}
-
-/// The wall clock, in Unix milliseconds.
-pub fn unix_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -7,12 +7,11 @@ use super::diagnostics::LiveRooms;
 use super::health::Health;
 use super::languages::ListLanguages;
 use super::rate_limit::RateLimiter;
-use super::runner::Runner;
 use super::settings::Settings;
 use crate::config::Reloadable;
 use crate::history::History;
-use crate::jobs::Refusal;
 use crate::jobs::batch::BatchRunner;
+use crate::jobs::{Refusal, Runner};
 
 /// Renders the metrics in the OpenMetrics text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;

@@ -18,15 +18,14 @@ use tower::ServiceExt;
 
 use super::health::Health;
 use super::languages::Language;
-use super::runner::{Accepted, Runner};
 use super::settings::Settings;
 use super::{ApiState, Parts, router};
 use crate::config::{Config, Environment, Limits};
 use crate::history::{History, Options};
-use crate::ids::{CorrelationId, ExecutionId};
+use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crate::jobs::batch::{BatchFinished, BatchRunner, BatchSubmission, CaseResult, CaseVerdict};
-use crate::jobs::execution::{Finished, Head, RunResult, Status, TextFile, Truncated};
-use crate::jobs::{QueueSnapshot, Refusal, Submission};
+use crate::jobs::execution::{Finished, Head, RunResult, Status, StoredFile, Truncated};
+use crate::jobs::{InputError, QueueSnapshot, Refusal, Runner, Submission, Ticket};
 use crate::rooms::Rooms;
 use crate::rooms::limits::RoomLimits;
 
@@ -107,10 +106,7 @@ pub fn hi() -> RunResult {
 /// The submission's end, at a fixed time.
 pub fn finished(submission: &Submission, result: RunResult) -> Arc<Finished> {
     let id = ExecutionId::new(ID).unwrap();
-    let files = submission
-        .files
-        .iter()
-        .map(|file| TextFile { name: file.name.clone(), content: String::from_utf8_lossy(&file.content).into_owned() });
+    let files = submission.files.iter().map(StoredFile::from);
     Arc::new(Finished {
         head: Head {
             correlation_id: submission.correlation_id.clone().unwrap_or_else(|| CorrelationId::from(&id)),
@@ -133,7 +129,7 @@ pub fn finished(submission: &Submission, result: RunResult) -> Arc<Finished> {
 }
 
 impl Runner for FakeRunner {
-    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Accepted, Refusal>> {
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Ticket, Refusal>> {
         self.seen.lock().unwrap().push(submission.clone());
         let script = self.script.lock().unwrap().clone();
         let replayed = matches!(script, Script::Replay(_));
@@ -147,7 +143,7 @@ impl Runner for FakeRunner {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let guard = Guard(Arc::clone(&self.waiting));
         let id = ExecutionId::new(ID).unwrap();
-        let accepted = Accepted {
+        let ticket = Ticket {
             correlation_id: submission.correlation_id.unwrap_or_else(|| CorrelationId::from(&id)),
             id,
             replayed,
@@ -160,12 +156,20 @@ impl Runner for FakeRunner {
             }
             .boxed(),
         };
-        async { Ok(accepted) }.boxed()
+        async { Ok(ticket) }.boxed()
     }
 
     fn cancel(&self, id: &ExecutionId) -> bool {
         self.cancelled.lock().unwrap().push(id.to_string());
         id.as_str() == ID
+    }
+
+    fn find(&self, _: &RoomId, _: &UserId, _: &CorrelationId) -> Option<ExecutionId> {
+        None
+    }
+
+    fn input(&self, _: &ExecutionId, _: &str) -> Result<(), InputError> {
+        Err(InputError::NotRunning)
     }
 
     fn queue(&self) -> QueueSnapshot {

@@ -153,6 +153,8 @@ pub const KEYS: &[Key] = &[
         "The largest request body; a larger one is refused with 413."),
     Key::is("server.header-timeout", "\"10s\"", Time(100, 5 * MINUTE),
         "How long a client may take to send a request's head."),
+    Key::is("server.idle-timeout", "\"75s\"", Time(100, 60 * MINUTE),
+        "How long a kept connection may be without a request. Longer than a reverse proxy in front keeps its own (often 60 s), else requests are lost now and then. Clients are told a little less (Keep-Alive)."),
     Key::is("server.body-timeout", "\"10s\"", Time(100, 5 * MINUTE),
         "How long a client may take to send a request's body."),
     Key::is("server.write-timeout", "\"30s\"", Time(100, 10 * MINUTE),

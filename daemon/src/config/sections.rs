@@ -31,6 +31,8 @@ pub struct Server {
     pub body_limit: usize,
     /// For a request's head.
     pub header_timeout: Duration,
+    /// For a kept connection without a request.
+    pub idle_timeout: Duration,
     /// For a request's body.
     pub body_timeout: Duration,
     /// How long a client may leave unread what is sent to it.
@@ -202,6 +204,7 @@ impl Server {
             admin_token: admin_token(reader),
             body_limit: reader.get("server.body-limit"),
             header_timeout: reader.get("server.header-timeout"),
+            idle_timeout: reader.get("server.idle-timeout"),
             body_timeout: reader.get("server.body-timeout"),
             write_timeout: reader.get("server.write-timeout"),
             max_connections: reader.get("server.max-connections"),

@@ -40,7 +40,26 @@ pub(super) struct Checkpointer {
     length: u64,
 }
 
+/// How much of the log is still to be copied, for whoever has time; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Backlog {
+    pages: Arc<AtomicU64>,
+    long: u64,
+}
+
+impl Backlog {
+    /// Whether the copying is behind so far that what can wait should.
+    pub(super) fn is_long(&self) -> bool {
+        self.pages.load(Ordering::Relaxed) > self.long
+    }
+
+    fn note(&self, log: &Log) {
+        self.pages.store(log.all.saturating_sub(log.copied), Ordering::Relaxed);
+    }
+}
+
 struct Shared {
+    backlog: Backlog,
     /// In pages.
     bound: u64,
     /// Held while a checkpoint runs.
@@ -61,8 +80,10 @@ impl Checkpointer {
     pub(super) fn start(path: &Path, options: &Options) -> Result<Self, HistoryError> {
         let connection = connect::checkpointer(path, options)?;
         let (wake, woken) = sync_channel(1);
+        let bound = (options.max_log_bytes / PAGE_BYTES).max(4 * FEW);
         let shared = Arc::new(Shared {
-            bound: (options.max_log_bytes / PAGE_BYTES).max(4 * FEW),
+            backlog: Backlog { pages: Arc::default(), long: bound / 32 },
+            bound,
             round: Mutex::new(()),
             finish: AtomicBool::new(false),
             page_nanos: AtomicU64::new(0),
@@ -84,6 +105,7 @@ impl Checkpointer {
         let grown = log.all.checked_sub(self.length).unwrap_or(log.all);
         self.length = log.all;
         let shared = &*self.shared;
+        shared.backlog.note(&log);
         if log.all >= shared.bound {
             let _round = shared.round.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = look(writer, "PASSIVE");
@@ -98,6 +120,11 @@ impl Checkpointer {
         }
         // Full means that it is awake already.
         let _ = self.wake.try_send(());
+    }
+
+    /// What is still to be copied, now and later.
+    pub(super) fn backlog(&self) -> Backlog {
+        self.shared.backlog.clone()
     }
 
     pub(super) fn stop(self) {
@@ -118,6 +145,7 @@ fn run(connection: &Connection, woken: &Receiver<()>, shared: &Shared) {
         let mut pause = ROUND;
         match round {
             Ok(log) => {
+                shared.backlog.note(&log);
                 let pages = log.copied.checked_sub(copied_before).unwrap_or(log.copied);
                 copied_before = log.copied;
                 if let Some(nanos) = begun.elapsed().as_nanos().checked_div(pages.into()) {

@@ -39,7 +39,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use backup::{BackupError, backup};
-use checkpoint::Checkpointer;
+use checkpoint::{Backlog, Checkpointer};
 pub use cursor::{BadCursor, Cursor};
 pub use error::HistoryError;
 pub use executions::INTERRUPTED;
@@ -52,7 +52,7 @@ pub use record::{Bulk, Metadata, Record};
 pub use rooms::{NEW_ROOM_CODE, NEW_ROOM_LANGUAGE, StoredRoom};
 pub use timestamp::Timestamp;
 pub use writer::{Activity, Fault};
-use writer::{Awaited, Detached, Health, Request, Write, Writer};
+use writer::{Awaited, Detached, Health, Request, Writer};
 
 /// The handle that everybody shares; cheap to clone. The last one dropped ends the threads and closes the file,
 /// which takes as long as what is queued.
@@ -69,6 +69,7 @@ struct Inner {
     readers: Readers,
     health: Health,
     activity: Arc<Activity>,
+    log: Backlog,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -91,6 +92,7 @@ impl History {
             tracing::warn!(executions = interrupted, "closed what an earlier run of the daemon left unfinished");
         }
         let checkpointer = Checkpointer::start(path, &options)?;
+        let log = checkpointer.backlog();
         let (sender, requests) = channel();
         let health = Health::default();
         let activity = Arc::new(Activity::default());
@@ -116,6 +118,7 @@ impl History {
                 requests: sender,
                 health,
                 activity,
+                log,
                 thread: Mutex::new(Some(thread)),
             }),
         })
@@ -164,6 +167,15 @@ impl History {
         let _ = tokio::task::spawn_blocking(move || inner.stop()).await;
     }
 
+    fn is_closed(&self) -> bool {
+        self.inner.permits.is_closed()
+    }
+
+    /// How much of the write-ahead log is still to be copied.
+    fn log(&self) -> &Backlog {
+        &self.inner.log
+    }
+
     fn options(&self) -> &Options {
         &self.inner.options
     }
@@ -176,7 +188,7 @@ impl History {
         self.inner.readers.read(query).await
     }
 
-    /// Returns after the commit. `apply` may be called twice, see [`Write::apply`].
+    /// Returns after the commit. `apply` may be called twice, see [`writer::Write::apply`].
     async fn write<T, F>(&self, apply: F) -> Result<T, HistoryError>
     where
         T: Send + 'static,
@@ -184,7 +196,7 @@ impl History {
     {
         let permit = self.permit().await?;
         let (reply, answer) = oneshot::channel();
-        self.queue(Box::new(Awaited { apply, value: None, reply }), permit)?;
+        self.queue(Request::Write(Box::new(Awaited { apply, value: None, reply }), permit))?;
         answer.await.map_err(|_| HistoryError::Closed)?
     }
 
@@ -194,15 +206,27 @@ impl History {
         F: FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static,
     {
         let permit = self.permit().await?;
-        self.queue(Box::new(Detached { what, apply }), permit)
+        self.queue(Request::Write(Box::new(Detached { what, apply }), permit))
+    }
+
+    /// As [`History::write`], when nothing else is to be written.
+    async fn write_last<T, F>(&self, apply: F) -> Result<T, HistoryError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let permit = self.permit().await?;
+        let (reply, answer) = oneshot::channel();
+        self.queue(Request::Last(Box::new(Awaited { apply, value: None, reply }), permit))?;
+        answer.await.map_err(|_| HistoryError::Closed)?
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, HistoryError> {
         Arc::clone(&self.inner.permits).acquire_owned().await.map_err(|_| HistoryError::Closed)
     }
 
-    fn queue(&self, write: Box<dyn Write>, permit: OwnedSemaphorePermit) -> Result<(), HistoryError> {
-        self.inner.requests.send(Request::Write(write, permit)).map_err(|_| HistoryError::Closed)
+    fn queue(&self, request: Request) -> Result<(), HistoryError> {
+        self.inner.requests.send(request).map_err(|_| HistoryError::Closed)
     }
 }
 

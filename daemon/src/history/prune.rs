@@ -1,7 +1,9 @@
 //! Forgetting what is old, or too much.
 //!
-//! Rows go in batches, each a write among the others; between two batches every write that waits gets in. A batch
-//! is as large as fits into [`BATCH_TIME`], found by measuring, so that a slow disk makes smaller ones.
+//! Rows go in batches, each a transaction of its own that begins when no other write waits and ends when its time is
+//! up, however few rows that were: a slow disk makes small batches. Between two batches as much time passes as the
+//! last one took, and while the write-ahead log is long nothing is pruned at all: what pruning adds to it must be
+//! copied, and a log that reaches its bound would hold every write up.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +12,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::timestamp::Timestamp;
 use super::{History, HistoryError};
 
-/// What a batch should take, its wait and its commit included; a write waits for one batch at most.
-const BATCH_TIME: Duration = Duration::from_millis(10);
-const SMALLEST: usize = 32;
-const LARGEST: usize = 2048;
+/// What a batch may take, its commit apart; a write waits for one batch at most.
+const BATCH_TIME: Duration = Duration::from_millis(5);
+/// The longest pause between two batches.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// Rows that are looked up at once: the time is looked at in between.
+const LOOKED_UP: usize = 32;
+/// How often a log that is long is looked at.
+const LOG_INTERVAL: Duration = Duration::from_millis(20);
 /// A row that is taken for large when rows go for their size.
 const LARGE_ROW_BYTES: u64 = 16 << 10;
 
@@ -46,33 +52,53 @@ impl Kind {
     pub(super) const OLD_EXECUTIONS: &str = "
         SELECT id FROM executions WHERE created_at < ?1 AND completed_at IS NOT NULL ORDER BY created_at, id LIMIT ?2";
 
-    /// Removes up to `rows` of those older than `before`, oldest first.
-    fn delete(self, connection: &Connection, before: Timestamp, rows: usize) -> rusqlite::Result<u64> {
-        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        let remove = |sql: &str| -> rusqlite::Result<u64> {
-            Ok(connection.prepare_cached(sql)?.execute(params![before, rows])? as u64)
-        };
+    /// The rows that are older than a time, oldest first, and what removes one of them.
+    const fn sql(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Executions => {
-                let old = Self::OLD_EXECUTIONS;
-                remove(&format!("DELETE FROM programs WHERE id IN ({old})"))?;
-                remove(&format!("DELETE FROM executions WHERE id IN ({old})"))
+                (Self::OLD_EXECUTIONS, &["DELETE FROM programs WHERE id = ?1", "DELETE FROM executions WHERE id = ?1"])
             }
-            Self::Messages => remove(
-                "DELETE FROM messages WHERE id IN
-                     (SELECT id FROM messages WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
+            Self::Messages => (
+                "SELECT id FROM messages WHERE created_at < ?1 ORDER BY created_at LIMIT ?2",
+                &["DELETE FROM messages WHERE id = ?1"],
             ),
-            Self::Recordings => remove(
-                "DELETE FROM recordings WHERE rowid IN
-                     (SELECT rowid FROM recordings WHERE started_at < ?1 ORDER BY started_at LIMIT ?2)",
+            Self::Recordings => (
+                "SELECT rowid FROM recordings WHERE started_at < ?1 ORDER BY started_at LIMIT ?2",
+                &["DELETE FROM recordings WHERE rowid = ?1"],
             ),
-            Self::Rooms => remove(
-                "DELETE FROM rooms WHERE rowid IN
-                     (SELECT rowid FROM rooms r WHERE updated_at < ?1
-                      AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.room_id = r.room_id)
-                      ORDER BY updated_at LIMIT ?2)",
+            Self::Rooms => (
+                "SELECT rowid FROM rooms r WHERE updated_at < ?1
+                 AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.room_id = r.room_id) ORDER BY updated_at LIMIT ?2",
+                &["DELETE FROM rooms WHERE rowid = ?1"],
             ),
         }
+    }
+
+    /// Removes those older than `before`, oldest first, until `most` are gone or the time is up.
+    fn delete(self, connection: &Connection, before: Timestamp, most: u64) -> rusqlite::Result<Batch> {
+        let begun = Instant::now();
+        let (old, removals) = self.sql();
+        let mut removed = 0;
+        while removed < most {
+            let look_up = (most - removed).min(LOOKED_UP as u64);
+            let ids: Vec<i64> = connection
+                .prepare_cached(old)?
+                .query_map(params![before, look_up.cast_signed()], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            if ids.is_empty() {
+                return Ok(Batch { removed, more: false });
+            }
+            for id in ids {
+                for removal in removals {
+                    connection.prepare_cached(removal)?.execute([id])?;
+                }
+                removed += 1;
+                if begun.elapsed() >= BATCH_TIME {
+                    return Ok(Batch { removed, more: true });
+                }
+            }
+        }
+        Ok(Batch { removed, more: true })
     }
 
     fn count(self, pruned: &mut Pruned, rows: u64) {
@@ -110,21 +136,11 @@ impl Size {
     }
 }
 
-/// How many rows go at once.
-struct Pace {
-    rows: usize,
-}
-
-impl Pace {
-    /// Learns from a batch, then lets as much time pass for the others' writes.
-    async fn after(&mut self, took: Duration) {
-        if took > BATCH_TIME {
-            self.rows = (self.rows / 2).max(SMALLEST);
-        } else if took < BATCH_TIME / 2 {
-            self.rows = (self.rows * 2).min(LARGEST);
-        }
-        tokio::time::sleep(took.min(BATCH_TIME)).await;
-    }
+/// What one transaction removed.
+struct Batch {
+    removed: u64,
+    /// Whether there may be more.
+    more: bool,
 }
 
 impl History {
@@ -135,7 +151,6 @@ impl History {
     /// [`HistoryError`] when a batch fails; those before it stay removed.
     pub async fn prune_once(&self, now: Timestamp) -> Result<Pruned, HistoryError> {
         let mut pruned = Pruned::default();
-        let mut pace = Pace { rows: SMALLEST };
         let options = self.options();
         let (executions, messages, rooms) = (options.keep_executions, options.keep_messages, options.keep_rooms);
         for (kind, keep) in [
@@ -145,10 +160,10 @@ impl History {
             (Kind::Rooms, rooms),
         ] {
             let before = now.minus(keep);
-            while self.prune_batch(kind, before, &mut pace, &mut pruned).await? {}
+            while self.prune_batch(kind, before, u64::MAX, &mut pruned).await? {}
         }
         if let Some(bound) = options.max_bytes {
-            self.shrink(bound, &mut pace, &mut pruned).await?;
+            self.shrink(bound, &mut pruned).await?;
         }
         if pruned != Pruned::default() {
             tracing::info!(?pruned, "pruned the history");
@@ -161,28 +176,36 @@ impl History {
         &self,
         kind: Kind,
         before: Timestamp,
-        pace: &mut Pace,
+        most: u64,
         pruned: &mut Pruned,
     ) -> Result<bool, HistoryError> {
-        let rows = pace.rows;
-        let begun = Instant::now();
-        let removed = self.write(move |connection| kind.delete(connection, before, rows)).await?;
-        kind.count(pruned, removed);
-        let full = removed == rows as u64;
-        if full {
-            pace.after(begun.elapsed()).await;
-        }
-        Ok(full)
+        let batch = self.batch(move |connection| kind.delete(connection, before, most)).await?;
+        kind.count(pruned, batch.removed);
+        Ok(batch.more)
     }
 
-    async fn shrink(&self, bound: u64, pace: &mut Pace, pruned: &mut Pruned) -> Result<(), HistoryError> {
+    /// Writes a batch when nothing else is to be written, and lets the others go on.
+    async fn batch<T: Send + 'static>(
+        &self,
+        apply: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, HistoryError> {
+        while self.log().is_long() && !self.is_closed() {
+            tokio::time::sleep(LOG_INTERVAL).await;
+        }
+        let begun = Instant::now();
+        let done = self.write_last(apply).await?;
+        tokio::time::sleep(begun.elapsed().min(LONGEST_PAUSE)).await;
+        Ok(done)
+    }
+
+    async fn shrink(&self, bound: u64, pruned: &mut Pruned) -> Result<(), HistoryError> {
         loop {
             let excess = self.write(Size::of).await?.used_bytes().saturating_sub(bound);
             let Some(kind) = self.oldest().await?.filter(|_| excess > 0) else { break };
-            // Large rows are not to take the young ones with them.
-            let rows = usize::try_from(excess / LARGE_ROW_BYTES).unwrap_or(usize::MAX).clamp(1, pace.rows);
+            // Large rows are not to take the young ones with them, nor one kind the young ones of the other.
+            let most = (excess / LARGE_ROW_BYTES).clamp(1, LOOKED_UP as u64);
             let so_far = *pruned;
-            self.prune_batch(kind, Timestamp(i64::MAX), &mut Pace { rows }, pruned).await?;
+            self.prune_batch(kind, Timestamp(i64::MAX), most, pruned).await?;
             if *pruned == so_far {
                 break;
             }
@@ -192,23 +215,20 @@ impl History {
             if size.file_bytes() <= bound || size.free == 0 {
                 return Ok(());
             }
-            let pages = pace.rows;
-            let begun = Instant::now();
-            self.write(move |connection| {
+            self.batch(|connection| {
+                let begun = Instant::now();
                 // Each step frees a page and is a row.
-                let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+                let mut statement = connection.prepare("PRAGMA incremental_vacuum")?;
                 let mut rows = statement.query([])?;
-                while rows.next()?.is_some() {}
+                while rows.next()?.is_some() && begun.elapsed() < BATCH_TIME {}
                 Ok(())
             })
             .await?;
-            let took = begun.elapsed();
             let after = self.write(Size::of).await?;
             if after.all >= size.all {
                 return Ok(());
             }
             pruned.pages += size.all - after.all;
-            pace.after(took).await;
         }
     }
 

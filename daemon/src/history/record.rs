@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::timestamp::Timestamp;
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
-use crate::jobs::execution::{CompileResult, Finished, Head, RunResult, Status, TextFile, Truncated};
+use crate::jobs::execution::{CompileResult, Finished, Head, RunResult, Status, StoredFile, Truncated};
 
 /// One execution. Field names and order are the contract's.
 ///
@@ -97,7 +97,7 @@ pub struct Bulk {
     /// The program's arguments.
     pub args: Vec<String>,
     /// Further files.
-    pub files: Vec<TextFile>,
+    pub files: Vec<StoredFile>,
 }
 
 /// The columns of a page's entry, in the order [`Record::from_row`] reads them.

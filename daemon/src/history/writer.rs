@@ -4,11 +4,13 @@
 //! the record is committed. A group in which one write fails is rolled back and its writes are repeated one by one,
 //! so that a bad one harms nobody else.
 //!
-//! **Invariant.** Writes are applied in the order in which they were queued.
+//! **Invariant.** Writes are applied in the order in which they were queued, but for those that come last: they wait
+//! until nothing else is to be written, and each is a transaction of its own.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,8 @@ use super::timestamp::Timestamp;
 
 /// Writes of one transaction at most.
 const GROUP: usize = 256;
+/// Groups that may overtake a write that comes last.
+const OVERTAKING: usize = 64;
 /// How often a faulty storage is tried while nobody writes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// A group that takes longer is worth a line in the log.
@@ -123,6 +127,8 @@ impl<F: FnMut(&Connection) -> rusqlite::Result<()> + Send> Write for Detached<F>
 pub(super) enum Request {
     /// Write this; the permit is given back after the answer.
     Write(Box<dyn Write>, OwnedSemaphorePermit),
+    /// As [`Request::Write`], when nothing else is to be written.
+    Last(Box<dyn Write>, OwnedSemaphorePermit),
     /// Write what was queued before, then end.
     Stop,
 }
@@ -140,50 +146,75 @@ pub(super) struct Writer {
 
 type Group = Vec<(Box<dyn Write>, OwnedSemaphorePermit)>;
 
+/// What is to be written.
+#[derive(Default)]
+struct Queued {
+    group: Group,
+    last: VecDeque<(Box<dyn Write>, OwnedSemaphorePermit)>,
+    stop: bool,
+}
+
+impl Queued {
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Write(write, permit) => self.group.push((write, permit)),
+            Request::Last(write, permit) => self.last.push_back((write, permit)),
+            Request::Stop => self.stop = true,
+        }
+    }
+}
+
 impl Writer {
     /// The thread's body: until told to stop or until every handle is gone.
     pub(super) fn run(mut self) {
-        let mut group = Group::new();
-        loop {
+        let mut queued = Queued::default();
+        let mut overtaken = 0;
+        while !queued.stop {
             let first = match self.health.get() {
+                _ if !queued.last.is_empty() => self.requests.recv_timeout(Duration::ZERO),
                 None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(_) => self.requests.recv_timeout(PROBE_INTERVAL),
             };
-            let mut stop = match first {
-                Ok(Request::Write(write, permit)) => {
-                    group.push((write, permit));
-                    false
-                }
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => true,
-                Err(RecvTimeoutError::Timeout) => {
+            match first {
+                Ok(request) => queued.take(request),
+                Err(RecvTimeoutError::Disconnected) => queued.stop = true,
+                Err(RecvTimeoutError::Timeout) if queued.last.is_empty() => {
                     let outcome = self.probe();
                     self.health.note(&outcome);
-                    false
                 }
-            };
-            while !stop && group.len() < GROUP {
-                match self.requests.try_recv() {
-                    Ok(Request::Write(write, permit)) => group.push((write, permit)),
-                    Ok(Request::Stop) => stop = true,
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            if !group.is_empty() {
-                let (writes, begun) = (group.len(), Instant::now());
-                self.commit(&mut group);
-                let commit = begun.elapsed();
-                self.checkpointer.committed(&self.connection);
-                let all = begun.elapsed();
-                if all > SLOW {
-                    let (commit, log) = (commit.as_millis(), (all - commit).as_millis());
-                    tracing::warn!(writes, commit_ms = commit, log_ms = log, "the history's disk is slow");
-                }
+            while !queued.stop && queued.group.len() < GROUP {
+                let Ok(request) = self.requests.try_recv() else { break };
+                queued.take(request);
             }
-            if stop {
-                break;
+            let idle = queued.group.is_empty();
+            if !idle {
+                overtaken += 1;
+                self.commit_timed(&mut queued.group);
+            }
+            while !queued.last.is_empty() && (idle || overtaken > OVERTAKING || queued.stop) {
+                overtaken = 0;
+                queued.group.extend(queued.last.pop_front());
+                self.commit_timed(&mut queued.group);
+                if !queued.stop {
+                    break;
+                }
             }
         }
         self.close();
+    }
+
+    fn commit_timed(&mut self, group: &mut Group) {
+        let (writes, begun) = (group.len(), Instant::now());
+        self.commit(group);
+        let commit = begun.elapsed();
+        self.checkpointer.committed(&self.connection);
+        let all = begun.elapsed();
+        if all > SLOW {
+            let (commit, log) = (commit.as_millis(), (all - commit).as_millis());
+            tracing::warn!(writes, commit_ms = commit, log_ms = log, "the history's disk is slow");
+        }
     }
 
     /// Commits all or, after a failure, each by itself; answers every one.

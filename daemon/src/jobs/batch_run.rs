@@ -20,7 +20,8 @@ use super::program::Program;
 use super::quotas::QuotaPlace;
 use super::stage::{Stage, StageReport};
 use super::verdict::{Ran, exit, failed, millis};
-use super::{Inner, Jobs, Refusal, head, unix_ms};
+use super::{Inner, Jobs, Refusal, head};
+use crate::clock::unix_ms;
 use crate::ids::{CorrelationId, ExecutionId};
 
 impl BatchRunner for Jobs {

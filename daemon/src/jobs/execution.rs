@@ -1,5 +1,8 @@
 //! One execution: its identity, its states and its result in the contract's own words.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use crankcase_sandbox::spec::SourceFile;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
@@ -44,7 +47,7 @@ impl Status {
 }
 
 /// What is known of an execution from its first moment; never changes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Head {
     /// Unique.
     pub id: ExecutionId,
@@ -64,25 +67,77 @@ pub struct Head {
     pub stdin: String,
     /// The program's arguments.
     pub args: Vec<String>,
-    /// Further files, by name and text.
-    pub files: Vec<TextFile>,
+    /// Further files.
+    pub files: Vec<StoredFile>,
     /// As asked for.
     pub priority: i32,
     /// Unix milliseconds of its recording.
     pub queued_at: i64,
 }
 
-/// A further file of a multi-file submission.
+/// A further file of a multi-file submission. As JSON its content is text, or base64 where it is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TextFile {
+#[serde(into = "FileJson", try_from = "FileJson")]
+pub struct StoredFile {
     /// Relative to the work directory.
     pub name: String,
-    /// Its text.
-    pub content: String,
+    /// Its bytes.
+    pub content: Vec<u8>,
+}
+
+/// The shape of Piston's files.
+#[derive(Serialize, Deserialize)]
+struct FileJson {
+    name: String,
+    content: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoding: Option<FileEncoding>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileEncoding {
+    Base64,
+}
+
+impl From<StoredFile> for FileJson {
+    fn from(file: StoredFile) -> Self {
+        let StoredFile { name, content } = file;
+        match String::from_utf8(content) {
+            Ok(content) => Self { name, content, encoding: None },
+            Err(binary) => {
+                Self { name, content: BASE64.encode(binary.as_bytes()), encoding: Some(FileEncoding::Base64) }
+            }
+        }
+    }
+}
+
+impl TryFrom<FileJson> for StoredFile {
+    type Error = base64::DecodeError;
+
+    fn try_from(file: FileJson) -> Result<Self, Self::Error> {
+        let content = match file.encoding {
+            None => file.content.into_bytes(),
+            Some(FileEncoding::Base64) => BASE64.decode(file.content)?,
+        };
+        Ok(Self { name: file.name, content })
+    }
+}
+
+impl From<&SourceFile> for StoredFile {
+    fn from(file: &SourceFile) -> Self {
+        Self { name: file.name.clone(), content: file.content.clone() }
+    }
+}
+
+impl From<StoredFile> for SourceFile {
+    fn from(file: StoredFile) -> Self {
+        Self { name: file.name, content: file.content, executable: false }
+    }
 }
 
 /// A finished execution.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finished {
     /// Who, where, what.
     pub head: Head,

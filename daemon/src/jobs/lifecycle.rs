@@ -14,6 +14,7 @@ use tracing::{Instrument as _, debug, error, info, warn};
 
 use super::admission::{AdmissionError, Permit, Waiting};
 use super::building::{Building, Built};
+use super::claims::Claim;
 use super::execution::{Finished, Head, Status};
 use super::idempotency::Owner;
 use super::live_output::LiveOutput;
@@ -22,7 +23,8 @@ use super::program::Program;
 use super::quotas::{Kind, QuotaExceeded, QuotaPlace};
 use super::stage::{Stage, told_apart};
 use super::verdict::{Ran, failed};
-use super::{Ended, Inner, Refusal, RoomObserver, unix_ms};
+use super::{Ended, Inner, Refusal, RoomObserver};
+use crate::clock::unix_ms;
 use crate::ids::RoomId;
 use crate::metrics::Phases;
 
@@ -32,6 +34,8 @@ pub struct Job {
     pub head: Arc<Head>,
     pub program: Program,
     pub owner: Owner<Ended>,
+    /// This daemon's right to carry it out, where the client named the request.
+    pub claim: Option<Claim>,
     pub quota: QuotaPlace,
     /// A place in the queue, where it was taken before the room's lock: outside of rooms.
     pub waiting: Option<Waiting>,
@@ -93,7 +97,7 @@ impl Job {
     }
 
     async fn run_started(self, turn: Turn) {
-        let Self { inner, head, program, owner, quota, cancel, input, received, address, .. } = self;
+        let Self { inner, head, program, owner, claim, quota, cancel, input, received, address, .. } = self;
         let started = Instant::now();
         let account = quota.started();
         let started_at = unix_ms();
@@ -132,6 +136,9 @@ impl Job {
         };
         if let Some(observer) = &observer {
             observer.finished(&finished).await;
+        }
+        if let (Some(claim), Ok(finished)) = (claim, &ended) {
+            claim.finish(finished).await;
         }
         owner.finish(ended);
     }

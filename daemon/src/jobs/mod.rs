@@ -12,6 +12,7 @@ pub mod batch;
 mod batch_run;
 mod building;
 pub mod capture;
+pub mod claims;
 pub mod execution;
 pub mod idempotency;
 mod lifecycle;
@@ -22,6 +23,7 @@ pub mod program;
 pub mod quotas;
 pub mod refusal;
 pub mod response;
+mod runner;
 pub mod stage;
 pub mod submission;
 pub mod verdict;
@@ -35,6 +37,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::unix_ms;
 use crate::config::{Config, Reloadable};
 use crate::history::History;
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
@@ -42,8 +45,9 @@ use crate::metrics::Metrics;
 use crate::warm::Pools;
 use admission::{Admission, Request, RoomKey};
 use artefacts::Artefacts;
-use execution::{Finished, Head, TextFile};
-use idempotency::{Begun, Key, Live, Share};
+use claims::{Claim, Claimed, Claims, Elsewhere};
+use execution::{Finished, Head, StoredFile};
+use idempotency::{Begun, Key, Live, Owner, Share};
 use lifecycle::Job;
 use lock::RoomLocks;
 pub use observer::{RoomObserver, Stream};
@@ -51,6 +55,7 @@ use program::Program;
 use quotas::Quotas;
 pub use refusal::Refusal;
 pub use response::CompileResponse;
+pub use runner::{Runner, Ticket};
 pub use submission::{LimitOverrides, Submission};
 
 /// What an execution ends with for whoever waits.
@@ -71,6 +76,8 @@ pub struct Parts {
     pub history: History,
     /// One execution a room.
     pub locks: RoomLocks,
+    /// Who carries a request out.
+    pub claims: Claims,
     /// What fits the machine.
     pub admission: Admission,
     /// What compilers made before.
@@ -103,34 +110,14 @@ struct Control {
     input: Option<mpsc::Sender<String>>,
 }
 
-/// A submission that was taken on. Dropping every ticket of an execution that still waits cancels it;
-/// one that runs ends and is recorded.
-pub struct Ticket {
-    /// The execution.
-    pub id: ExecutionId,
-    /// The caller's id or the execution's own.
-    pub correlation_id: CorrelationId,
-    /// Whether the result is an earlier execution's, not run again.
-    pub replayed: bool,
-    source: Source,
-}
-
-enum Source {
-    Live(Share<Ended>),
-    Stored(Arc<Finished>),
-}
-
-impl Ticket {
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// [`Refusal`] when it was never started: room busy, no capacity, cancelled while waiting.
-    pub async fn result(self) -> Result<Arc<Finished>, Refusal> {
-        match self.source {
-            Source::Stored(finished) => Ok(finished),
-            Source::Live(share) => share.result().await.unwrap_or(Err(Refusal::ShuttingDown)),
-        }
-    }
+/// The first request of its key, and all that is needed to carry it out.
+struct First {
+    submission: Submission,
+    program: Program,
+    key: Key,
+    id: ExecutionId,
+    owner: Owner<Ended>,
+    claim: Option<Claim>,
 }
 
 /// The queue of one room.
@@ -151,6 +138,26 @@ pub struct QueueSnapshot {
     pub running: usize,
     /// Executions that wait, in all rooms.
     pub queued: usize,
+}
+
+impl First {
+    /// An earlier request of its key has a result.
+    fn was_done(self, finished: Finished) -> Ticket {
+        let finished = Arc::new(finished);
+        self.owner.finish(Ok(Arc::clone(&finished)));
+        Ticket {
+            id: finished.head.id.clone(),
+            correlation_id: self.key.correlation_id,
+            replayed: true,
+            result: Box::pin(std::future::ready(Ok(finished))),
+        }
+    }
+}
+
+/// The ticket of one that waits for a live execution.
+fn waits(id: ExecutionId, key: Key, replayed: bool, share: Share<Ended>) -> Ticket {
+    let result = async { share.result().await.unwrap_or(Err(Refusal::ShuttingDown)) };
+    Ticket { id, correlation_id: key.correlation_id, replayed, result: Box::pin(result) }
 }
 
 /// Why input could not be given to a program.
@@ -222,51 +229,94 @@ impl Jobs {
         let correlation_id = submission.correlation_id.clone().unwrap_or_else(|| CorrelationId::from(&id));
         let key = Key { room: submission.room.clone(), user: submission.user.clone(), correlation_id };
         let (owner, share) = match inner.live.begin(&key, &id) {
-            Begun::Repeat(share) => {
-                let ticket = Ticket {
-                    id: share.id().clone(),
-                    correlation_id: key.correlation_id,
-                    replayed: true,
-                    source: Source::Live(share),
-                };
-                return Ok(ticket);
-            }
+            Begun::Repeat(share) => return Ok(waits(share.id().clone(), key, true, share)),
             Begun::First(owner, share) => (owner, share),
         };
+        let mut first = First { submission, program, key, id, owner, claim: None };
         // Only a name that the client chose can have been used before.
-        if submission.correlation_id.is_some()
-            && let Some(stored) = inner.stored(&key).await?
-        {
-            let stored = Arc::new(stored);
-            owner.finish(Ok(Arc::clone(&stored)));
-            return Ok(Ticket {
-                id: stored.head.id.clone(),
-                correlation_id: key.correlation_id,
-                replayed: true,
-                source: Source::Stored(stored),
-            });
+        if first.submission.correlation_id.is_some() {
+            if let Some(stored) = inner.stored(&first.key).await? {
+                return Ok(first.was_done(stored));
+            }
+            match inner.parts.claims.claim(&first.key, &first.id).await {
+                Claimed::Here(claim) => first.claim = Some(claim),
+                Claimed::Done(finished) => return Ok(first.was_done(*finished)),
+                Claimed::Elsewhere(elsewhere) => {
+                    let ticket = waits(elsewhere.id().clone(), first.key.clone(), true, share);
+                    inner.tasks.spawn(self.clone().wait_elsewhere(first, elsewhere));
+                    return Ok(ticket);
+                }
+            }
         }
-        let quota = inner.quotas.enter(&key.room, &key.user, submission.address);
-        let quota = quota.map_err(|exceeded| inner.over_quota(exceeded))?;
-        let head = Arc::new(head(&submission, id.clone(), key.correlation_id.clone()));
-        // Outside of rooms there is nothing to wait for but capacity: a full queue refuses before anything is written.
-        let waiting = match head.room.is_room() {
-            true => None,
-            false => {
-                let request = inner.request(&head, &program, submission.address, false);
-                Some(inner.parts.admission.enqueue(request).map_err(|error| inner.refusal(error))?)
+        let ticket = waits(first.id.clone(), first.key.clone(), false, share);
+        self.begin(first).await?;
+        Ok(ticket)
+    }
+
+    /// Waits for what another daemon makes of a request; when nothing comes of it, carries it out here.
+    async fn wait_elsewhere(self, mut first: First, mut elsewhere: Elsewhere) {
+        let abandoned = first.owner.abandoned().clone();
+        loop {
+            let result = tokio::select! {
+                biased;
+                () = abandoned.cancelled() => return,
+                () = self.inner.closing.cancelled() => return,
+                result = elsewhere.result() => result,
+            };
+            if let Some(finished) = result {
+                return first.owner.finish(Ok(Arc::new(finished)));
+            }
+            match self.inner.parts.claims.claim(&first.key, &first.id).await {
+                Claimed::Done(finished) => return first.owner.finish(Ok(Arc::new(*finished))),
+                Claimed::Elsewhere(other) => elsewhere = other,
+                Claimed::Here(claim) => {
+                    first.claim = Some(claim);
+                    if let Err(refusal) = self.begin(first).await {
+                        self.inner.parts.metrics.refused(&refusal);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Has a request carried out: it is recorded as queued when this returns. Whoever waits is told of a refusal.
+    async fn begin(&self, first: First) -> Result<(), Refusal> {
+        let inner = &self.inner;
+        let First { submission, program, key, id, owner, claim } = first;
+        let queued = async {
+            let quota = inner.quotas.enter(&key.room, &key.user, submission.address);
+            let quota = quota.map_err(|exceeded| inner.over_quota(exceeded))?;
+            let head = Arc::new(head(&submission, id.clone(), key.correlation_id.clone()));
+            // Outside of rooms there is nothing to wait for but capacity: a full queue refuses before anything is
+            // written.
+            let waiting = match head.room.is_room() {
+                true => None,
+                false => {
+                    let request = inner.request(&head, &program, submission.address, false);
+                    Some(inner.parts.admission.enqueue(request).map_err(|error| inner.refusal(error))?)
+                }
+            };
+            let (cancel, input) = inner.control(&id, submission.interactive);
+            if let Err(error) = inner.parts.history.record_queued(&head).await {
+                inner.forget(&id);
+                return Err(Refusal::HistoryUnavailable(error.to_string()));
+            }
+            Ok((quota, head, waiting, cancel, input))
+        };
+        let (quota, head, waiting, cancel, input) = match queued.await {
+            Ok(queued) => queued,
+            Err(refusal) => {
+                owner.finish(Err(refusal.clone()));
+                return Err(refusal);
             }
         };
-        let (cancel, input) = inner.control(&id, submission.interactive);
-        if let Err(error) = inner.parts.history.record_queued(&head).await {
-            inner.forget(&id);
-            return Err(Refusal::HistoryUnavailable(error.to_string()));
-        }
         let job = Job {
             inner: Arc::clone(inner),
             head,
             program,
             owner,
+            claim,
             quota,
             waiting,
             cancel,
@@ -275,7 +325,7 @@ impl Jobs {
             address: submission.address,
         };
         inner.tasks.spawn(job.carry_out());
-        Ok(Ticket { id, correlation_id: key.correlation_id, replayed: false, source: Source::Live(share) })
+        Ok(())
     }
 
     /// Cancels an execution that waits or runs; false when there is none of that id.
@@ -383,10 +433,6 @@ impl Inner {
 }
 
 fn head(submission: &Submission, id: ExecutionId, correlation_id: CorrelationId) -> Head {
-    let text = |file: &crankcase_sandbox::spec::SourceFile| TextFile {
-        name: file.name.clone(),
-        content: String::from_utf8_lossy(&file.content).into_owned(),
-    };
     Head {
         id,
         correlation_id,
@@ -397,14 +443,8 @@ fn head(submission: &Submission, id: ExecutionId, correlation_id: CorrelationId)
         code: submission.code.clone(),
         stdin: submission.stdin.clone(),
         args: submission.args.clone(),
-        files: submission.files.iter().map(text).collect(),
+        files: submission.files.iter().map(StoredFile::from).collect(),
         priority: submission.priority,
         queued_at: unix_ms(),
     }
-}
-
-/// The wall clock, in Unix milliseconds.
-fn unix_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

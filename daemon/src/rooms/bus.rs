@@ -39,6 +39,22 @@ pub trait Bus: Send + Sync + 'static {
     /// Applies an event to a room everywhere. When it returns, the members on this daemon have been sent
     /// what they are told of it.
     fn publish<'a>(&'a self, room: &'a RoomId, event: RoomEvent) -> BoxFuture<'a, Result<Published, BusError>>;
+
+    /// Whether no daemon knows a room of this name; from then on it is this daemon's to make.
+    fn reserve<'a>(&'a self, _room: &'a RoomId) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(true))
+    }
+
+    /// What is degraded, as one sentence for `/health`.
+    fn health(&self) -> Option<String> {
+        None
+    }
+
+    /// The last thing at a stop in good order, when all connections are closed: other daemons are not to wait for
+    /// what this one may have left in its rooms.
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The bus of a daemon that serves its rooms alone.

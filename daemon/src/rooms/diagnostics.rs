@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::bus::{Bus, BusError};
+use super::create::{CreateError, create_room};
 use super::event::RoomEvent;
 use super::registry::RoomRegistry;
 use super::state::Room;
@@ -79,6 +80,14 @@ impl Diagnostics {
             return Err(AdvanceError::NotAhead(published.sequence));
         }
         Ok(self.room(room).await.unwrap_or(before))
+    }
+
+    /// Makes a room of an unused name.
+    ///
+    /// # Errors
+    /// [`CreateError`] when it is not kept.
+    pub async fn create(&self) -> Result<RoomId, CreateError> {
+        create_room(&self.registry, &*self.bus).await
     }
 
     /// Saves what changed and lets rooms that nobody uses leave memory now; how many did.

@@ -1,5 +1,6 @@
 //! What can happen to a room, and what its members are told of it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::members::{Dialect, Member, MemberId};
@@ -8,7 +9,7 @@ use crate::jobs::Stream;
 
 /// Something that happened to a room. Every daemon that serves the room applies the same events in the
 /// same order, so an event holds all that its effect depends on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RoomEvent {
     /// A connection joined, or joined again.
     Joined(Member),
@@ -59,6 +60,7 @@ pub enum RoomEvent {
         /// Which.
         correlation_id: CorrelationId,
         /// Where.
+        #[serde(with = "StreamName")]
         stream: Stream,
         /// What.
         data: String,
@@ -134,7 +136,44 @@ pub enum RoomEvent {
     },
 }
 
+/// [`Stream`] as it goes from daemon to daemon.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Stream")]
+enum StreamName {
+    Stdout,
+    Stderr,
+}
+
 impl RoomEvent {
+    /// Whose doing it is, if it needs a place in the room.
+    #[must_use]
+    pub const fn by(&self) -> Option<&MemberId> {
+        match self {
+            Self::Joined(member) => Some(&member.id),
+            Self::Left(by)
+            | Self::CodeChanged { by, .. }
+            | Self::LanguageChanged { by, .. }
+            | Self::Chat { by, .. }
+            | Self::Typing { by, .. }
+            | Self::CursorMoved { by, .. }
+            | Self::DebugState { by, .. }
+            | Self::RecordingStarted { by, .. }
+            | Self::RecordingStopped { by }
+            | Self::StateRequested { by } => Some(by),
+            Self::Advanced { .. }
+            | Self::ExecutionQueued { .. }
+            | Self::ExecutionStarted { .. }
+            | Self::ExecutionOutput { .. }
+            | Self::ExecutionFinished { .. } => None,
+        }
+    }
+
+    /// Whether nobody misses it once the next of its kind has come.
+    #[must_use]
+    pub const fn is_fleeting(&self) -> bool {
+        matches!(self, Self::Typing { .. } | Self::CursorMoved { .. })
+    }
+
     /// Whether it changes the room's state for everyone and takes a number of the room.
     #[must_use]
     pub const fn is_numbered(&self) -> bool {

@@ -102,6 +102,7 @@ mod tests {
             color: None,
             dialect: Dialect::Current,
             cursor_name: None,
+            place: 0,
         };
         registry.apply(&room, RoomEvent::Joined(member)).await.unwrap();
         let start = RoomEvent::RecordingStarted { by: by.clone(), recording_id: "rec".to_owned() };

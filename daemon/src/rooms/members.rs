@@ -2,13 +2,27 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::ids::UserId;
 
 /// One connection's name, unique over all daemons and all time.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct MemberId(Arc<str>);
+
+impl From<String> for MemberId {
+    fn from(id: String) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<MemberId> for String {
+    fn from(id: MemberId) -> Self {
+        id.0.as_ref().into()
+    }
+}
 
 impl MemberId {
     /// From a socket's id.
@@ -25,7 +39,7 @@ impl MemberId {
 }
 
 /// Which shapes a member understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dialect {
     /// Joined without `userId`: `code-update` and `language-update` are bare strings.
     Old,
@@ -34,7 +48,7 @@ pub enum Dialect {
 }
 
 /// One connection in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The connection.
     pub id: MemberId,
@@ -48,6 +62,10 @@ pub struct Member {
     pub dialect: Dialect,
     /// The name its cursor was last shown under.
     pub cursor_name: Option<String>,
+    /// Orders the members of several daemons: microseconds of the clock that all share. 0 with one daemon,
+    /// whose members are in the order in which they are added.
+    #[serde(skip)]
+    pub place: u64,
 }
 
 impl Member {
@@ -75,7 +93,7 @@ pub enum Joining {
     Full,
 }
 
-/// The members of one room. **Invariant.** No id is in it twice.
+/// The members of one room. **Invariants.** No id is in it twice; places never decrease along it.
 #[derive(Debug, Default)]
 pub struct Members {
     list: Vec<Member>,
@@ -86,6 +104,7 @@ impl Members {
     pub fn join(&mut self, mut member: Member, max: usize) -> Joining {
         if let Some(present) = self.list.iter_mut().find(|present| present.id == member.id) {
             member.cursor_name.clone_from(&present.cursor_name);
+            member.place = present.place;
             if *present == member {
                 return Joining::Same;
             }
@@ -95,7 +114,8 @@ impl Members {
         if self.list.len() >= max {
             return Joining::Full;
         }
-        self.list.push(member);
+        let at = self.list.partition_point(|present| present.place <= member.place);
+        self.list.insert(at, member);
         Joining::New
     }
 
@@ -169,6 +189,7 @@ mod tests {
             color: None,
             dialect: Dialect::Current,
             cursor_name: None,
+            place: 0,
         }
     }
 

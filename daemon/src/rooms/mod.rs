@@ -2,23 +2,25 @@
 //!
 //! What a client sends is checked ([`input`]) and put into its own order ([`order`]); what comes of it is a
 //! [`event::RoomEvent`] that goes over the [`bus`]; [`state::Room`] applies it without I/O and says what each
-//! member is told; [`delivery`] sends that. [`registry`] holds the rooms, [`announcer`] brings in what
-//! `jobs` does, [`socket`] is the glue to Socket.IO.
+//! member is told; [`delivery`] sends that. One daemon's bus is its own memory, that of several is Redis
+//! ([`redis_bus`]). [`registry`] holds the rooms, [`announcer`] brings in what `jobs` does, [`socket`] is the glue to
+//! Socket.IO.
 
 pub mod announcer;
 pub mod bus;
+pub mod create;
 pub mod delivery;
 pub mod diagnostics;
 pub mod event;
 pub mod history_store;
-pub mod ids;
 pub mod input;
 pub mod limits;
 pub mod members;
 pub mod order;
 pub mod origins;
+pub mod redis_bus;
 pub mod registry;
-pub mod runner;
+mod replica;
 pub mod socket;
 pub mod state;
 pub mod store;
@@ -31,13 +33,15 @@ use http::request::Parts;
 use socketioxide::SocketIo;
 use socketioxide::layer::SocketIoLayer;
 
+use crate::jobs::Runner;
+use crate::redis_link::BadRedisUrl;
 use announcer::Announcer;
 use bus::{Bus, LocalBus};
 use diagnostics::Diagnostics;
 use limits::RoomLimits;
 use origins::Origins;
+use redis_bus::RedisBus;
 use registry::RoomRegistry;
-use runner::Runner;
 use store::RoomStore;
 
 /// Everything about rooms, put together. `jobs` needs [`Rooms::announcer`] before it can run anything, the
@@ -61,6 +65,22 @@ impl Rooms {
         let registry = RoomRegistry::new(limits, store);
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::new(Arc::clone(&registry)));
         Self::over(registry, bus)
+    }
+
+    /// Rooms shared by all daemons that use this Redis; every name there begins with `prefix`. Returns when it is
+    /// known whether it answers, which takes at most a second. It is no error that it does not.
+    ///
+    /// # Errors
+    /// [`BadRedisUrl`] when the address is none.
+    pub async fn in_redis(
+        limits: RoomLimits,
+        store: Arc<dyn RoomStore>,
+        url: &str,
+        prefix: &str,
+    ) -> Result<Self, BadRedisUrl> {
+        let registry = RoomRegistry::new(limits, store);
+        let bus = RedisBus::connect(url, prefix, Arc::clone(&registry)).await?;
+        Ok(Self::over(registry, bus))
     }
 
     /// Rooms that events reach over this bus.

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -18,8 +18,10 @@ use super::event::RoomEvent;
 use super::limits::RoomLimits;
 use super::members::MemberId;
 use super::order::BufferBudget;
-use super::state::Room;
+use super::replica::Replica;
+use super::state::{Applied, Room};
 use super::store::{LoggedMessage, Recording, RoomStore};
+use crate::clock::unix_ms;
 use crate::ids::RoomId;
 
 /// Messages of one room that wait to be saved; while the store fails, the oldest go.
@@ -31,32 +33,51 @@ const SAVES_AT_ONCE: usize = 32;
 pub struct RoomRegistry {
     limits: RoomLimits,
     store: Arc<dyn RoomStore>,
-    rooms: Mutex<HashMap<RoomId, Arc<Entry>>>,
+    pub(super) rooms: Mutex<HashMap<RoomId, Arc<Entry>>>,
     unsaved: Mutex<HashSet<RoomId>>,
     recordings: Mutex<Vec<Recording>>,
 }
 
-struct Entry {
+pub(super) struct Entry {
     live: OnceCell<Mutex<Live>>,
     budget: Arc<BufferBudget>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-struct Live {
-    room: Room,
-    sinks: HashMap<MemberId, Arc<dyn Sink>>,
+/// Nobody else has the turn in this room while this is held; keeps the room in memory.
+pub(super) struct Turn {
+    _entry: Arc<Entry>,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
+/// A room in memory.
+pub(super) struct Live {
+    pub(super) room: Room,
+    pub(super) sinks: HashMap<MemberId, Arc<dyn Sink>>,
+    /// How it is shared with other daemons; none while it is not.
+    pub(super) replica: Option<Replica>,
     log: Vec<LoggedMessage>,
     dirty: bool,
     saving: bool,
     used: Instant,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+impl Turn {
+    async fn take(entry: Arc<Entry>) -> Self {
+        let turn = Arc::clone(&entry.turn).lock_owned().await;
+        Self { _entry: entry, _turn: turn }
+    }
+}
+
+impl Live {
+    /// Whether this daemon has no use for the room at present.
+    fn is_idle(&self) -> bool {
+        self.room.is_idle() || self.replica.as_ref().is_some_and(Replica::is_idle)
+    }
 }
 
 impl RoomRegistry {
@@ -101,34 +122,42 @@ impl RoomRegistry {
     /// # Errors
     /// [`BusError`] when the room is not in memory and cannot be brought there.
     pub async fn apply(&self, room: &RoomId, event: RoomEvent) -> Result<Published, BusError> {
-        self.with_live(room, |live| {
-            let joining = match &event {
-                RoomEvent::Joined(member) => Some(member.clone()),
-                _ => None,
-            };
-            let before = live.room.sequence();
-            let applied = live.room.apply(unix_ms(), event);
-            deliver(&applied.outgoing, live.room.members(), &live.sinks);
-            if let Some(stranger) = joining.filter(|_| !applied.accepted)
-                && let Some(sink) = live.sinks.get(&stranger.id)
-            {
-                deliver_to_stranger(&applied.outgoing, &stranger, sink);
-            }
-            if let Some(recording) = applied.recording {
-                lock(&self.recordings).push(recording);
-            }
-            live.log.extend(applied.logged);
-            if live.log.len() > MAX_UNSAVED {
-                let excess = live.log.len() - MAX_UNSAVED;
-                live.log.drain(..excess);
-            }
-            if live.room.sequence() != before {
-                live.dirty = true;
-                lock(&self.unsaved).insert(room.clone());
-            }
-            Published { accepted: applied.accepted, sequence: live.room.sequence() }
-        })
-        .await
+        self.with_live(room, |live| self.apply_to(live, room, unix_ms(), event)).await
+    }
+
+    /// As [`RoomRegistry::apply`], at this time, with the room locked.
+    pub(super) fn apply_to(&self, live: &mut Live, room: &RoomId, at: i64, event: RoomEvent) -> Published {
+        let joining = match &event {
+            RoomEvent::Joined(member) => Some(member.clone()),
+            _ => None,
+        };
+        let before = live.room.sequence();
+        let applied = live.room.apply(at, event);
+        let accepted = applied.accepted;
+        if let Some(stranger) = joining.filter(|_| !accepted)
+            && let Some(sink) = live.sinks.get(&stranger.id)
+        {
+            deliver_to_stranger(&applied.outgoing, &stranger, sink);
+        }
+        self.tell(live, room, applied, live.room.sequence() != before);
+        Published { accepted, sequence: live.room.sequence() }
+    }
+
+    /// Sends what a room says and keeps what is to be saved of it; all of the room if it is `changed`.
+    pub(super) fn tell(&self, live: &mut Live, room: &RoomId, applied: Applied, changed: bool) {
+        deliver(&applied.outgoing, live.room.members(), &live.sinks);
+        if let Some(recording) = applied.recording {
+            lock(&self.recordings).push(recording);
+        }
+        live.log.extend(applied.logged);
+        if live.log.len() > MAX_UNSAVED {
+            let excess = live.log.len() - MAX_UNSAVED;
+            live.log.drain(..excess);
+        }
+        if changed {
+            live.dirty = true;
+            lock(&self.unsaved).insert(room.clone());
+        }
     }
 
     /// Connects a member that is about to join; gives the room's budget for messages that wait.
@@ -225,7 +254,7 @@ impl RoomRegistry {
             }
             let Some(live) = entry.live.get() else { return false };
             let live = lock(live);
-            !live.room.is_idle() || !live.sinks.is_empty() || live.dirty || live.saving || live.used.elapsed() < idle
+            !live.is_idle() || !live.sinks.is_empty() || live.dirty || live.saving || live.used.elapsed() < idle
         });
         before - rooms.len()
     }
@@ -280,11 +309,28 @@ impl RoomRegistry {
         self.save().await;
     }
 
-    async fn with_live<T>(&self, room: &RoomId, act: impl FnOnce(&mut Live) -> T) -> Result<T, BusError> {
+    pub(super) async fn with_live<T>(&self, room: &RoomId, act: impl FnOnce(&mut Live) -> T) -> Result<T, BusError> {
         let entry = self.entry(room)?;
         let mut live = lock(self.load(room, &entry).await?);
         live.used = Instant::now();
         Ok(act(&mut live))
+    }
+
+    /// Waits for the turn in a room.
+    pub(super) async fn turn(&self, room: &RoomId) -> Result<Turn, BusError> {
+        Ok(Turn::take(self.entry(room)?).await)
+    }
+
+    /// As [`RoomRegistry::turn`], in a room that is in memory.
+    pub(super) async fn turn_if_present(&self, room: &RoomId) -> Option<Turn> {
+        Some(Turn::take(self.present(room)?).await)
+    }
+
+    /// Does something with a room that is in memory; it may be forgotten as if nobody did.
+    pub(super) fn with_present<T>(&self, room: &RoomId, act: impl FnOnce(&mut Live) -> T) -> Option<T> {
+        let entry = self.present(room)?;
+        let mut live = lock(entry.live.get()?);
+        Some(act(&mut live))
     }
 
     fn present(&self, room: &RoomId) -> Option<Arc<Entry>> {
@@ -304,7 +350,9 @@ impl RoomRegistry {
             rooms = lock(&self.rooms);
         }
         let budget = BufferBudget::new(self.limits.buffered_messages, self.limits.buffered_bytes);
-        let entry = rooms.entry(room.clone()).or_insert_with(|| Arc::new(Entry { live: OnceCell::new(), budget }));
+        let entry = rooms
+            .entry(room.clone())
+            .or_insert_with(|| Arc::new(Entry { live: OnceCell::new(), budget, turn: Arc::default() }));
         Ok(Arc::clone(entry))
     }
 
@@ -319,6 +367,7 @@ impl RoomRegistry {
                 Ok::<_, BusError>(Mutex::new(Live {
                     room,
                     sinks: HashMap::new(),
+                    replica: None,
                     log: Vec::new(),
                     dirty: false,
                     saving: false,

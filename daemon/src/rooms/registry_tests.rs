@@ -1,7 +1,8 @@
 use super::*;
 use crate::ids::UserId;
+use crate::rooms::bus::LocalBus;
+use crate::rooms::create::{CreateError, create_room};
 use crate::rooms::delivery::{OrderView, Wire};
-use crate::rooms::ids::{CreateError, create_room};
 use crate::rooms::members::{Dialect, Member};
 use crate::rooms::state::WELCOME;
 use crate::rooms::store::{MemoryStore, StoreError};
@@ -43,6 +44,7 @@ async fn join(registry: &RoomRegistry, room: &RoomId, name: &str) -> Arc<Ear> {
         color: None,
         dialect: Dialect::Current,
         cursor_name: None,
+        place: 0,
     };
     registry.attach(room, member.id.clone(), ear.clone()).await.unwrap();
     assert!(registry.apply(room, RoomEvent::Joined(member)).await.unwrap().accepted);
@@ -190,14 +192,15 @@ async fn recordings_are_kept() {
 #[tokio::test]
 async fn new_rooms_have_new_names() {
     let (registry, store) = registry(RoomLimits::default());
-    let first = create_room(&registry).await.unwrap();
-    let second = create_room(&registry).await.unwrap();
+    let bus = LocalBus::new(Arc::clone(&registry));
+    let first = create_room(&registry, &bus).await.unwrap();
+    let second = create_room(&registry, &bus).await.unwrap();
     assert_ne!(first, second);
     assert!(first.as_str().len() == 6 && first.as_str().chars().all(|c| c.is_ascii_hexdigit()));
     assert_eq!(store.room(&first).unwrap().code, WELCOME);
     assert_eq!(store.create_room(&store.room(&first).unwrap()).await, Ok(false));
     store.fail(true);
-    assert!(matches!(create_room(&registry).await, Err(CreateError::Store(_))));
+    assert!(matches!(create_room(&registry, &bus).await, Err(CreateError::Store(_))));
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! One room: an event goes in, what its members are told comes out. No I/O, no clock.
 //!
 //! **Invariants.** Every event that [`RoomEvent::is_numbered`] and is applied takes exactly the next
-//! number; nothing else takes one. Only an operator's [`RoomEvent::Advanced`] skips some, and tells everyone. A member's state depends only on the events and their order, so that
-//! several daemons that apply the same events hold the same room.
+//! number; nothing else takes one. Only an operator's [`RoomEvent::Advanced`] skips some, and tells everyone. A
+//! member's state depends only on the events and their order, so that several daemons that apply the same events
+//! hold the same room.
+
+mod restate;
 
 use serde_json::{Map, Value, json};
 
@@ -11,11 +14,27 @@ use super::members::{Dialect, Joining, Member, MemberId, Members};
 use super::store::{LoggedMessage, Recording, StoredRoom};
 use crate::ids::{ExecutionId, RoomId, UserId};
 use crate::jobs::response::iso8601;
+pub use restate::Restated;
 
 /// The code of a new room.
 pub const WELCOME: &str = "//Welcome to JustCoding";
 /// The language of a new room.
 pub const FIRST_LANGUAGE: &str = "javascript";
+
+/// Why a recording is not started: who asked is not the host.
+pub const ONLY_HOST_STARTS: &str = "only the host may start a recording";
+/// Why a recording is not started: there is one.
+pub const ALREADY_RECORDING: &str = "a recording is already running";
+/// Why a recording is not stopped: who asked is not the host.
+pub const ONLY_HOST_STOPS: &str = "only the host may stop a recording";
+/// Why a recording is not stopped: there is none.
+pub const NOT_RECORDING: &str = "no recording is running";
+
+/// Why a room of at most `members` connections cannot be joined.
+#[must_use]
+pub fn full(members: usize) -> String {
+    format!("the room is full: it takes at most {members} connections")
+}
 
 /// What applying an event did.
 #[derive(Debug, Default)]
@@ -37,12 +56,17 @@ struct ExecutionState {
     count: u64,
 }
 
-#[derive(Debug)]
-struct ActiveRecording {
-    id: String,
-    started_by: String,
-    started_at: i64,
-    from_sequence: u64,
+/// A recording that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveRecording {
+    /// What it will be found by.
+    pub id: String,
+    /// The host who started it.
+    pub started_by: String,
+    /// Unix milliseconds.
+    pub started_at: i64,
+    /// The first number that could be given in it.
+    pub from_sequence: u64,
 }
 
 /// One room in memory.
@@ -220,13 +244,13 @@ impl Room {
     }
 
     fn joined(&mut self, at: i64, member: Member) -> Applied {
+        let host = self.members.host().map(|host| host.id.clone());
         let joining = self.members.join(member.clone(), self.max_members);
         let id = &member.id;
         let mut applied = Applied { accepted: true, ..Applied::default() };
         if joining == Joining::Full {
             applied.accepted = false;
-            let message = format!("the room is full: it takes at most {} connections", self.max_members);
-            applied.outgoing.push(error(id.clone(), &message));
+            applied.outgoing.push(error(id.clone(), &full(self.max_members)));
             return applied;
         }
         applied.tell(Audience::One(id.clone()), "room-state", self.room_state());
@@ -235,6 +259,10 @@ impl Room {
         }
         if self.members.is_host(id) {
             applied.tell(Audience::One(id.clone()), "host-assigned", json!({"isHost": true}));
+            // Who comes back to a place from before another daemon's members.
+            if let Some(former) = host.filter(|former| former != id) {
+                applied.tell(Audience::One(former), "host-assigned", json!({"isHost": false}));
+            }
         }
         if self.recording.is_some() {
             applied.tell(Audience::One(id.clone()), "recording-started", json!({}));
@@ -357,10 +385,10 @@ impl Room {
     fn recording_started(&mut self, at: i64, by: MemberId, id: String) -> Applied {
         let Some(member) = self.members.get(&by) else { return Applied::default() };
         if !self.members.is_host(&by) {
-            return refused(by, "only the host may start a recording");
+            return refused(by, ONLY_HOST_STARTS);
         }
         if self.recording.is_some() {
-            return refused(by, "a recording is already running");
+            return refused(by, ALREADY_RECORDING);
         }
         let started_by = member.user.to_string();
         self.recording = Some(ActiveRecording { id, started_by, started_at: at, from_sequence: self.sequence + 1 });
@@ -372,9 +400,9 @@ impl Room {
             return Applied::default();
         }
         if !self.members.is_host(&by) {
-            return refused(by, "only the host may stop a recording");
+            return refused(by, ONLY_HOST_STOPS);
         }
-        let Some(recording) = self.end_recording(at) else { return refused(by, "no recording is running") };
+        let Some(recording) = self.end_recording(at) else { return refused(by, NOT_RECORDING) };
         let mut applied = told(Audience::Room, "recording-stopped", json!({"recordingId": recording.id}));
         applied.recording = Some(recording);
         applied

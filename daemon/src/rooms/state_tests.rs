@@ -15,6 +15,7 @@ fn member(name: &str, dialect: Dialect) -> Member {
         color: Some("#123456".to_owned()),
         dialect,
         cursor_name: None,
+        place: 0,
     }
 }
 

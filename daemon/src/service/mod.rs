@@ -30,10 +30,13 @@ use crate::history::{Durability, History, HistoryError, Options};
 use crate::jobs::admission::Admission;
 use crate::jobs::admission::memory::Machine;
 use crate::jobs::artefacts::Artefacts;
+use crate::jobs::claims::Claims;
 use crate::jobs::lock::RoomLocks;
 use crate::jobs::{Jobs, Parts};
 use crate::metrics::Metrics;
+use crate::redis_link::BadRedisUrl;
 use crate::rooms::Rooms;
+use crate::rooms::bus::Bus;
 use crate::rooms::limits::RoomLimits;
 use crate::rooms::registry::RoomRegistry;
 use crate::spawner_client::SpawnerClient;
@@ -44,6 +47,8 @@ const SPAWNER_WAIT: Duration = Duration::from_secs(20);
 /// Between two looks at figures that nobody pushes.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(2);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// What the names of shared rooms begin with in Redis; the locks' names are the contract's.
+const REDIS_PREFIX: &str = "crankcase:";
 
 /// The service could not start.
 #[derive(Debug, Error)]
@@ -59,7 +64,7 @@ pub enum ServiceError {
     History(#[from] HistoryError),
     /// Redis.
     #[error("redis.url: {0}")]
-    Redis(String),
+    Redis(#[from] BadRedisUrl),
     /// The listener or signals.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -94,11 +99,11 @@ impl Service {
         let welcome = spawner.ready(SPAWNER_WAIT).await.map_err(ServiceError::Spawner)?;
         watchdog::at_start(&spawner).await?;
         let history = open_history(&config)?;
-        let locks = match &config.redis {
-            None => RoomLocks::in_memory(),
-            Some(redis) => {
-                RoomLocks::in_redis(redis.url.expose()).await.map_err(|error| ServiceError::Redis(error.to_string()))?
-            }
+        let redis = config.redis.clone();
+        let redis = redis.as_ref().map(|redis| redis.url.expose());
+        let (locks, claims) = match redis {
+            None => (RoomLocks::in_memory(), Claims::default()),
+            Some(url) => tokio::try_join!(RoomLocks::in_redis(url), Claims::in_redis(url))?,
         };
         let machine = Machine::detect().with_sandboxes(welcome.memory_cgroup.clone());
         let ceiling = machine.budget(&spawner::admission(&config)).memory_bytes;
@@ -116,14 +121,19 @@ impl Service {
             pools: pools.clone(),
             history: history.clone(),
             locks: locks.clone(),
+            claims,
             admission: admission.clone(),
             artefacts: artefacts(&config, &metrics),
             metrics: metrics.clone(),
         });
 
-        let rooms = Rooms::new(RoomLimits::from_config(&config), Arc::new(history.clone()));
+        let (room_limits, room_store) = (RoomLimits::from_config(&config), Arc::new(history.clone()));
+        let rooms = match redis {
+            None => Rooms::new(room_limits, room_store),
+            Some(url) => Rooms::in_redis(room_limits, room_store, url, REDIS_PREFIX).await?,
+        };
         jobs.observe(rooms.announcer.clone());
-        let health = health(&spawner, &history, &locks, &pools, &admission);
+        let health = health(&spawner, &history, &locks, &rooms.bus, &pools, &admission);
 
         self.listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(self.listener)?;
@@ -182,6 +192,7 @@ impl Service {
         let limits = Limits {
             connections: config.server.max_connections,
             header_timeout: config.server.header_timeout,
+            idle_timeout: config.server.idle_timeout,
             write_timeout: config.server.write_timeout,
             shutdown_deadline: config.server.shutdown_deadline + Duration::from_secs(4),
             ..Limits::default()
@@ -195,6 +206,7 @@ impl Service {
         jobs.drain(config.server.shutdown_deadline).await;
         sockets.close().await;
         let _ = serving.await;
+        rooms.bus.leave().await;
         stop.cancel();
         let _ = saver.await;
         let _ = keeper.await;
@@ -231,10 +243,11 @@ fn health(
     spawner: &SpawnerClient,
     history: &History,
     locks: &RoomLocks,
+    bus: &Arc<dyn Bus>,
     pools: &Pools,
     admission: &Admission,
 ) -> Health {
-    let (spawner, history, locks) = (spawner.clone(), history.clone(), locks.clone());
+    let (spawner, history, locks, bus) = (spawner.clone(), history.clone(), locks.clone(), Arc::clone(bus));
     let (pools, figures) = (pools.clone(), pools.clone());
     let (memory, queue) = (admission.clone(), admission.clone());
     Health::default()
@@ -245,6 +258,7 @@ fn health(
             history.health().map(|fault| format!("The history cannot be written: {}.", fault.error))
         })
         .degrading("redis", move || locks.health())
+        .degrading("rooms", move || bus.health())
         .degrading("memory", move || {
             let held_back = "The host is short of memory: executions are held back.";
             memory.is_short_of_memory().then(|| held_back.to_owned())

@@ -11,7 +11,7 @@ use super::super::prune::Kind;
 use super::super::queries::{BY_CORRELATION, STATS, page_sql, whole};
 use super::super::{INTERRUPTED, RoomStats};
 use super::*;
-use crate::jobs::execution::{CompileResult, TextFile};
+use crate::jobs::execution::{CompileResult, StoredFile};
 
 /// The contract's record.
 const FIELDS: [&str; 20] = [
@@ -101,7 +101,7 @@ fn execution() -> impl Strategy<Value = Finished> {
     let streams = (text(), text(), text(), any::<bool>(), prop::option::of(text()), prop::option::of(compile));
     let numbers = (any::<Option<i32>>(), 0..u64::MAX / 2, any::<[bool; 3]>(), any::<i32>(), any::<Option<i32>>());
     let status = prop::sample::select(vec![Status::Completed, Status::Failed, Status::Timeout, Status::Cancelled]);
-    let files = prop::collection::vec((text(), text()), 0..3);
+    let files = prop::collection::vec((text(), any::<Vec<u8>>()), 0..3);
     (streams, numbers, status, files, prop::collection::vec(text(), 0..3)).prop_map(
         |(
             (output, stdout, stderr, same, error, compile),
@@ -113,7 +113,7 @@ fn execution() -> impl Strategy<Value = Finished> {
             let mut head = head(1, 1_700_000_000_000);
             head.id = ExecutionId::generate(head.queued_at);
             (head.code, head.stdin, head.args, head.priority) = (stderr.clone(), output.clone(), args, priority);
-            head.files = files.into_iter().map(|(name, content)| TextFile { name, content }).collect();
+            head.files = files.into_iter().map(|(name, content)| StoredFile { name, content }).collect();
             let mut end = finished(head, 1_700_000_000_009);
             end.started_at = start.map(i64::from);
             end.result = RunResult {

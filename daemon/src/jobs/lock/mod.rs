@@ -9,9 +9,9 @@
 //!
 //! **Invariant.** Two guards of one room never exist at the same time in one daemon, whatever Redis does.
 
-mod link;
 mod memory;
 mod redis;
+mod releases;
 mod script;
 
 use std::collections::HashMap;
@@ -24,9 +24,11 @@ use tokio::time::timeout_at;
 
 use super::RoomQueue;
 use crate::ids::RoomId;
-use link::Timing;
+pub use crate::redis_link::BadRedisUrl;
+use crate::redis_link::client;
 use memory::{Entry, Hold, Table};
 use redis::Shared;
+use releases::Timing;
 
 /// Why a room is not held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -34,13 +36,6 @@ pub enum LockError {
     /// Somebody else held it for the whole wait.
     #[error("the room is busy with another execution")]
     Busy,
-}
-
-/// A Redis address that cannot be used. Never holds the address, which may hold a password.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("not an address of redis (redis://[[user]:password@]host[:port][/db] or unix:///path/to/socket): {reason}")]
-pub struct BadRedisUrl {
-    reason: String,
 }
 
 /// A place in a room's queue.
@@ -192,14 +187,8 @@ impl Waiting {
     }
 }
 
-fn client(url: &str) -> Result<::redis::Client, BadRedisUrl> {
-    ::redis::Client::open(url).map_err(|error| BadRedisUrl { reason: error.to_string() })
-}
-
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-mod redis_server;
 #[cfg(test)]
 mod redis_tests;

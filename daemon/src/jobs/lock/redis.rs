@@ -21,14 +21,17 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, error, warn};
 
 use super::LockError;
-use super::link::{Link, Listener, Timing};
 use super::memory::{Hold, Table, Turn};
+use super::releases::{Listener, Releases, Timing};
 use super::script::{self, Kept, Keys, Taken, Token};
 use crate::ids::RoomId;
+use crate::redis_link::Link;
 
 /// The part of the locks that talks to Redis.
 pub(super) struct Shared {
-    link: Arc<Link>,
+    link: Arc<Link<Releases>>,
+    releases: Arc<Releases>,
+    timing: Timing,
     table: Arc<Table>,
     /// Releases and extensions under way.
     tasks: TaskTracker,
@@ -61,10 +64,11 @@ impl Shared {
     /// Must be called within a tokio runtime.
     pub(super) fn start(client: ::redis::Client, table: Arc<Table>, timing: Timing) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
-        let link = Arc::new(Link::new(client, timing, instance.clone()));
+        let releases = Arc::new(Releases::new(timing, instance.clone()));
+        let link = Arc::new(Link::new(client, timing.pace, Arc::clone(&releases)));
         let connection = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&link).run()));
         let (tasks, runtime) = (TaskTracker::new(), Handle::current());
-        Self { link, table, tasks, runtime, instance, _connection: connection }
+        Self { link, releases, timing, table, tasks, runtime, instance, _connection: connection }
     }
 
     /// Waits until it is known whether Redis can be used.
@@ -74,9 +78,7 @@ impl Shared {
 
     /// What is degraded.
     pub(super) fn health(&self) -> Option<String> {
-        let reason = self.link.trouble()?;
-        let address = self.link.address();
-        Some(format!("redis at {address} cannot be used ({reason}); rooms are locked in this daemon's memory alone"))
+        self.link.health()
     }
 
     /// Waits until all that was released here is released in Redis.
@@ -102,7 +104,7 @@ impl Shared {
         let mut claim =
             Claim { shared: Arc::clone(self), room: room.clone(), token, sent: false, standing: Standing::Without };
         let mut listener: Option<Listener> = None;
-        let timing = &self.link.timing;
+        let timing = &self.timing;
         loop {
             let Some(up) = self.link.ready().await else { return Ok(claim) };
             claim.sent = true;
@@ -125,7 +127,7 @@ impl Shared {
             };
             let Some(listener) = &listener else {
                 // Look again at once: it may have been released before this listens.
-                listener = Some(self.link.listen(room));
+                listener = Some(self.releases.listen(room));
                 turn.touch();
                 continue;
             };
@@ -149,15 +151,15 @@ impl Shared {
     /// Releases a token in Redis, or remembers that it must be.
     async fn release(&self, room: RoomId, token: Token) {
         // No waiting for a connection: the next in line of this daemon waits for this.
-        let Some(up) = self.link.up() else { return self.link.owe(room, token) };
-        let (keys, lease) = (Keys::of(&room), self.link.timing.lease());
+        let Some(up) = self.link.up() else { return self.releases.owe(room, token) };
+        let (keys, lease) = (Keys::of(&room), self.timing.lease());
         let next = self.table.front(&room);
         let successor = next.map(|(number, since)| (self.token(number), since.elapsed()));
         let mut connection = up.connection.clone();
         let release =
             script::release(&mut connection, &keys, &token, successor.as_ref().map(|(t, age)| (t, *age)), lease);
         if self.link.within(&up, release).await.is_none() {
-            self.link.owe(room, token);
+            self.releases.owe(room, token);
         } else if let (Some((number, _)), Some((successor, _))) = (next, successor)
             && !self.table.has_entry(&room, number)
         {
@@ -169,10 +171,10 @@ impl Shared {
 }
 
 async fn keep(mut claim: Claim, hold: Hold, mut released: oneshot::Receiver<()>) {
-    let link = Arc::clone(&claim.shared.link);
-    let mut state = link.subscribe();
+    let timing = claim.shared.timing;
+    let mut state = claim.shared.link.subscribe();
     // One that started without Redis asks at once: it may have come back since.
-    let mut pause = if claim.standing == Standing::Held { link.timing.ttl / 3 } else { Duration::ZERO };
+    let mut pause = if claim.standing == Standing::Held { timing.ttl / 3 } else { Duration::ZERO };
     loop {
         tokio::select! {
             _ = &mut released => break,
@@ -184,7 +186,7 @@ async fn keep(mut claim: Claim, hold: Hold, mut released: oneshot::Receiver<()>)
             _ = &mut released => break,
             () = claim.extend() => {}
         }
-        pause = link.timing.ttl / 3;
+        pause = timing.ttl / 3;
     }
     claim.release().await;
     drop(hold);
@@ -198,7 +200,7 @@ impl Claim {
         self.sent = true;
         let mut connection = up.connection.clone();
         let keys = Keys::of(&self.room);
-        let keep = script::keep(&mut connection, &keys, &self.token, link.timing.ttl);
+        let keep = script::keep(&mut connection, &keys, &self.token, self.shared.timing.ttl);
         let Some(kept) = link.within(&up, keep).await else { return };
         self.standing = match (kept, self.standing) {
             (Kept::Retaken, Standing::Held) => {

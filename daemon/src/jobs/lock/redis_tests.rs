@@ -8,8 +8,9 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 
-use super::redis_server::{Server, eventually};
 use super::*;
+use crate::redis_link::Pace;
+use crate::redis_link::server::{Server, eventually};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -17,9 +18,11 @@ const LONG: Duration = Duration::from_secs(60);
 fn timing() -> Timing {
     Timing {
         ttl: Duration::from_secs(3),
-        command: Duration::from_millis(500),
-        heartbeat: Duration::from_millis(200),
-        retry_max: Duration::from_millis(200),
+        pace: Pace {
+            command: Duration::from_millis(500),
+            heartbeat: Duration::from_millis(200),
+            retry_max: Duration::from_millis(200),
+        },
         poll: Duration::from_millis(400),
     }
 }
@@ -314,12 +317,12 @@ async fn a_connection_that_is_cut_is_made_again_without_going_alone() {
     let server = server_or_skip!(Server::started().await);
     let (one, two) = (daemon(&server).await, daemon(&server).await);
     let _guard = one.acquire(&room("a"), LONG).await.unwrap();
-    tokio::time::sleep(timing().heartbeat * 2).await;
+    tokio::time::sleep(timing().pace.heartbeat * 2).await;
     for kind in ["normal", "pubsub"] {
         let _: i64 = server.ask(&["CLIENT", "KILL", "TYPE", kind]).await;
         assert_eq!(two.acquire(&room("a"), Duration::from_millis(100)).await.err(), Some(LockError::Busy));
         assert_eq!(two.health(), None);
-        tokio::time::sleep(timing().heartbeat * 2).await;
+        tokio::time::sleep(timing().pace.heartbeat * 2).await;
     }
 }
 
@@ -392,7 +395,7 @@ async fn each_change_is_logged_once() {
         server.stop();
         degraded(&locks).await;
         // Long enough for several more attempts.
-        tokio::time::sleep(timing().retry_max * 5).await;
+        tokio::time::sleep(timing().pace.retry_max * 5).await;
         drop(locks.acquire(&room("a"), Duration::ZERO).await.unwrap());
         server.start(&[]).await;
         healthy(&locks).await;

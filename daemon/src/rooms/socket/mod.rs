@@ -25,7 +25,7 @@ use super::bus::Bus;
 use super::limits::RoomLimits;
 use super::origins::Origins;
 use super::registry::RoomRegistry;
-use super::runner::Runner;
+use crate::jobs::Runner;
 use connection::Connection;
 
 /// Messages that the library itself holds for one connection; our own queue stands behind it.

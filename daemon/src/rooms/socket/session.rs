@@ -129,6 +129,7 @@ impl Session {
             color: join.color,
             dialect,
             cursor_name: None,
+            place: 0,
         };
         let budget = shared.registry.attach(&join.room, member.id.clone(), connection.sink()).await?;
         let published = shared.bus.publish(&join.room, RoomEvent::Joined(member.clone())).await;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::ids::RoomId;
+use crate::redis_link;
 use crate::rooms::Rooms;
 use crate::rooms::store::MemoryStore;
 use client::Client;
@@ -22,7 +23,16 @@ struct Server {
 
 impl Server {
     async fn start(limits: RoomLimits) -> Self {
-        let rooms = Rooms::new(limits, Arc::new(MemoryStore::default()));
+        Self::over(Rooms::new(limits, Arc::new(MemoryStore::default()))).await
+    }
+
+    /// One of several daemons.
+    async fn sharing(redis: &redis_link::server::Server) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        Self::over(Rooms::in_redis(RoomLimits::default(), store, &redis.url(""), "").await.unwrap()).await
+    }
+
+    async fn over(rooms: Rooms) -> Self {
         let runner = FakeRunner::new(Arc::clone(&rooms.announcer));
         let (layer, _io) = rooms.sockets(runner.clone(), |_| None);
         let app = axum::Router::new().layer(layer);
@@ -442,4 +452,56 @@ async fn the_room_outlives_its_last_member() {
     let mut b = server.connect().await;
     let state = b.join("r", "b", Some("b")).await;
     assert_eq!((&state["code"], &state["sequence"]), (&json!("kept"), &json!(1)));
+}
+
+#[tokio::test]
+async fn two_daemons_serve_one_room() {
+    let Some(redis) = redis_link::server::Server::started().await else { return };
+    let (one, two) = (Server::sharing(&redis).await, Server::sharing(&redis).await);
+    let mut a = one.member("a").await;
+    assert_eq!(a.next("host-assigned").await, json!({"isHost": true}));
+    let mut b = two.member("b").await;
+    let mut old = two.connect().await;
+    old.join("r", "Old", None).await;
+    two.members(3).await;
+    one.members(3).await;
+
+    a.send("code-change", &json!({"roomId": "r", "code": "shared", "sequence": 1})).await;
+    let update = json!({"code": "shared", "sequence": 1, "username": "a", "clientSequence": 1});
+    assert_eq!(b.next("code-update").await, update);
+    assert_eq!(old.next("code-update").await, "//Welcome to JustCoding");
+    assert_eq!(old.next("code-update").await, "shared");
+
+    // Both run something at once: every member of either daemon hears both, in one order.
+    let run =
+        |who: &str| json!({"roomId": "r", "language": "python", "code": format!("say {who}"), "correlationId": who});
+    a.send("execute-code", &run("a")).await;
+    b.send("execute-code", &run("b")).await;
+    let mut heard = Vec::new();
+    for client in [&mut a, &mut b, &mut old] {
+        let mut told = Vec::new();
+        for event in ["execution-started", "execution-result"] {
+            for _ in 0..2 {
+                let payload = client.next(event).await;
+                told.push((
+                    payload["sequence"].as_u64().unwrap(),
+                    payload["correlationId"].clone(),
+                    payload["output"].clone(),
+                ));
+            }
+        }
+        told.sort_by_key(|(sequence, ..)| *sequence);
+        assert_eq!(told.iter().map(|(sequence, ..)| *sequence).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        heard.push(told);
+    }
+    assert_eq!(heard[0], heard[1]);
+    assert_eq!(heard[0], heard[2]);
+    assert_eq!(heard[0].iter().filter(|(.., output)| output == "a" || output == "b").count(), 2);
+
+    a.close().await;
+    assert_eq!(b.next("user-left").await["userId"], "a");
+    assert_eq!(b.next("host-assigned").await, json!({"isHost": true}));
+    old.send("request-orderingstate", &json!({"roomId": "r"})).await;
+    let state = old.next("room-state").await;
+    assert_eq!((&state["code"], &state["sequence"]), (&json!("shared"), &json!(5)));
 }

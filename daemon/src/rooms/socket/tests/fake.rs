@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crate::jobs::execution::{Finished, Head, RunResult, Status, Truncated};
-use crate::jobs::{InputError, LimitOverrides, Refusal, RoomObserver, Stream, Submission};
+use crate::jobs::{
+    InputError, LimitOverrides, QueueSnapshot, Refusal, RoomObserver, Runner, Stream, Submission, Ticket,
+};
 use crate::rooms::announcer::Announcer;
-use crate::rooms::runner::{Run, Runner};
 
 type Key = (RoomId, UserId, CorrelationId);
 
@@ -83,7 +84,7 @@ impl FakeRunner {
         state.live.values().find(|(live, _)| live == id).is_some_and(|(_, tell)| tell.send(told).is_ok())
     }
 
-    fn start(&self, submission: Submission) -> Result<Run, Refusal> {
+    fn start(&self, submission: Submission) -> Result<Ticket, Refusal> {
         if submission.code == "reject" {
             return Err(Refusal::UnsupportedLanguage { supported: vec!["python".to_owned()] });
         }
@@ -93,11 +94,11 @@ impl FakeRunner {
         let mut state = self.state.lock().unwrap();
         if let Some(finished) = state.over.get(&key).cloned() {
             let id = finished.head.id.clone();
-            return Ok(Run { id, correlation_id, replayed: true, result: async { Ok(finished) }.boxed() });
+            return Ok(Ticket { id, correlation_id, replayed: true, result: async { Ok(finished) }.boxed() });
         }
         if submission.code == "busy" {
             let busy = Refusal::RoomBusy { retry_after: std::time::Duration::from_secs(1) };
-            return Ok(Run { id, correlation_id, replayed: false, result: async { Err(busy) }.boxed() });
+            return Ok(Ticket { id, correlation_id, replayed: false, result: async { Err(busy) }.boxed() });
         }
         let (tell, told) = mpsc::unbounded_channel();
         state.live.insert(key.clone(), (id.clone(), tell));
@@ -139,7 +140,7 @@ impl FakeRunner {
             let _guard = guard;
             result.await.unwrap_or(Err(Refusal::Cancelled))
         };
-        Ok(Run { id, correlation_id, replayed: false, result: result.boxed() })
+        Ok(Ticket { id, correlation_id, replayed: false, result: result.boxed() })
     }
 }
 
@@ -186,7 +187,7 @@ async fn run(observer: &Announcer, head: &Arc<Head>, mut told: mpsc::UnboundedRe
 }
 
 impl Runner for FakeRunner {
-    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Run, Refusal>> {
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Ticket, Refusal>> {
         std::future::ready(self.start(submission)).boxed()
     }
 
@@ -197,6 +198,10 @@ impl Runner for FakeRunner {
     fn find(&self, room: &RoomId, user: &UserId, correlation_id: &CorrelationId) -> Option<ExecutionId> {
         let key = (room.clone(), user.clone(), correlation_id.clone());
         self.state.lock().unwrap().live.get(&key).map(|(id, _)| id.clone())
+    }
+
+    fn queue(&self) -> QueueSnapshot {
+        QueueSnapshot::default()
     }
 
     fn input(&self, id: &ExecutionId, data: &str) -> Result<(), InputError> {

@@ -8,15 +8,15 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// A server that is killed with this value. It listens on a Unix socket in its own directory and on a free port.
-pub(super) struct Server {
+pub(crate) struct Server {
     directory: TempDir,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     process: Option<Child>,
 }
 
 impl Server {
     /// A place for a server, not started; none where there is no `redis-server`.
-    pub(super) fn prepare() -> Option<Self> {
+    pub(crate) fn prepare() -> Option<Self> {
         if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
             println!("SKIP: there is no redis-server on this host");
             return None;
@@ -26,13 +26,13 @@ impl Server {
         Some(Self { directory: tempfile::tempdir().unwrap(), port, process: None })
     }
 
-    pub(super) async fn started() -> Option<Self> {
+    pub(crate) async fn started() -> Option<Self> {
         let mut server = Self::prepare()?;
         server.start(&[]).await;
         Some(server)
     }
 
-    pub(super) async fn start(&mut self, more: &[&str]) {
+    pub(crate) async fn start(&mut self, more: &[&str]) {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
         command.arg("--unixsocket").arg(self.directory.path().join("socket"));
@@ -49,19 +49,22 @@ impl Server {
     }
 
     /// With the credentials (`user:password@`) or without.
-    pub(super) fn url(&self, credentials: &str) -> String {
+    pub(crate) fn url(&self, credentials: &str) -> String {
         format!("redis://{credentials}127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn socket_url(&self) -> String {
+    pub(crate) fn socket_url(&self) -> String {
         format!("unix://{}/socket", self.directory.path().display())
     }
 
     async fn connection(&self) -> ::redis::aio::MultiplexedConnection {
-        ::redis::Client::open(self.url("")).unwrap().get_multiplexed_async_connection().await.unwrap()
+        // However busy the machine is.
+        let patient = ::redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let client = ::redis::Client::open(self.url("")).unwrap();
+        client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
     }
 
-    pub(super) async fn ask<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) async fn ask<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = ::redis::Cmd::new();
         for word in words {
             command.arg(*word);
@@ -69,12 +72,12 @@ impl Server {
         command.query_async(&mut self.connection().await).await.unwrap()
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.process.as_ref().unwrap().id();
         kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
@@ -89,7 +92,7 @@ impl Drop for Server {
 }
 
 /// Waits until it is so, at most half a minute.
-pub(super) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !is_so().await {
         assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");

@@ -1,29 +1,30 @@
-//! The little that rooms need of [`Jobs`]; a trait, so that tests can run nothing.
+//! What the parts above need of [`Jobs`], as a trait, so that their tests run without a sandbox.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::execution::Finished;
+use super::{InputError, Jobs, QueueSnapshot, Refusal, Submission};
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
-use crate::jobs::execution::Finished;
-use crate::jobs::{InputError, Jobs, Refusal, Submission};
 
-/// A submission that was taken on. Dropping `result` lets go of it: see [`crate::jobs::Ticket`].
-pub struct Run {
+/// A submission that was taken on.
+pub struct Ticket {
     /// The execution.
     pub id: ExecutionId,
     /// The caller's id or the execution's own.
     pub correlation_id: CorrelationId,
     /// Whether the result is an earlier execution's, not run again.
     pub replayed: bool,
-    /// Its end.
+    /// Its end; a [`Refusal`] when it was never started. Dropping it lets go of the execution: when everybody has
+    /// who waits for it, one that still waits is cancelled; one that runs ends and is recorded.
     pub result: BoxFuture<'static, Result<Arc<Finished>, Refusal>>,
 }
 
 /// Runs programs.
 pub trait Runner: Send + Sync + 'static {
-    /// Takes a submission on: see [`Jobs::submit`].
-    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Run, Refusal>>;
+    /// See [`Jobs::submit`].
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Ticket, Refusal>>;
     /// See [`Jobs::cancel`].
     fn cancel(&self, id: &ExecutionId) -> bool;
     /// See [`Jobs::find`].
@@ -33,30 +34,28 @@ pub trait Runner: Send + Sync + 'static {
     /// # Errors
     /// [`InputError`] when there is nobody to read it.
     fn input(&self, id: &ExecutionId, data: &str) -> Result<(), InputError>;
+    /// See [`Jobs::queue`].
+    fn queue(&self) -> QueueSnapshot;
 }
 
 impl Runner for Jobs {
-    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Run, Refusal>> {
-        Box::pin(async move {
-            let ticket = Jobs::submit(self, submission).await?;
-            Ok(Run {
-                id: ticket.id.clone(),
-                correlation_id: ticket.correlation_id.clone(),
-                replayed: ticket.replayed,
-                result: Box::pin(ticket.result()),
-            })
-        })
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Ticket, Refusal>> {
+        Box::pin(Self::submit(self, submission))
     }
 
     fn cancel(&self, id: &ExecutionId) -> bool {
-        Jobs::cancel(self, id)
+        Self::cancel(self, id)
     }
 
     fn find(&self, room: &RoomId, user: &UserId, correlation_id: &CorrelationId) -> Option<ExecutionId> {
-        Jobs::find(self, room, user, correlation_id)
+        Self::find(self, room, user, correlation_id)
     }
 
     fn input(&self, id: &ExecutionId, data: &str) -> Result<(), InputError> {
-        Jobs::input(self, id, data)
+        Self::input(self, id, data)
+    }
+
+    fn queue(&self) -> QueueSnapshot {
+        Self::queue(self)
     }
 }
