@@ -3,6 +3,7 @@
 
 mod crash;
 mod leaks;
+mod reload;
 mod shutdown;
 mod spawner_loss;
 mod weight;

@@ -1,19 +1,17 @@
 //! Far more than the machine can do.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crankcase_tests::load::generate::{Until, burst, closed, open};
 use crankcase_tests::load::stats::{goodput_between, percentile};
 use crankcase_tests::load::watch::Watch;
-use crankcase_tests::load::{Api, Job, Outcome, Program, Sample, Stats, Target, runtime, warm_up};
-use crankcase_tests::{Options, host, unique};
+use crankcase_tests::load::{Job, Outcome, Program, Sample, Stats, Target, runtime, warm_up};
+use crankcase_tests::{Daemon, Options, host, unique};
 
 use crate::{Bench, Report};
 
 const CPU_MS: u64 = 300;
-/// The default of `admission.queue-wait`.
-const QUEUE_WAIT: Duration = Duration::from_secs(30);
 const MIB: f64 = 1024.0 * 1024.0;
 
 fn job(prefix: &str, n: usize) -> Job {
@@ -48,7 +46,6 @@ pub fn overload(bench: &Bench, report: &mut Report) {
         let first = Stats::of(&runtime.block_on(at_four(&own, time)));
         report.row(&own.name, "4 at once", &first);
         let prefix = unique("over-");
-        let begun = Instant::now();
         let samples = runtime.block_on(burst(&own, (0..count).map(|n| job(&prefix, n)).collect()));
         let all = Stats::of(&samples);
         report.row(&own.name, &format!("{count} at once"), &all);
@@ -67,9 +64,9 @@ pub fn overload(bench: &Bench, report: &mut Report) {
         report.claim("goodput to that of 4 at once", ratio, "at least 0.9", ratio >= 0.9);
         let open_ratio = goodput_between(&open_samples, opened + time / 5, opened + time) / at_four;
         report.claim("goodput under ten times the load", open_ratio, "at least 0.9", open_ratio >= 0.9);
-        if own.api == Api::Crankcase {
-            refusals(report, "at once", &samples, begun);
-            refusals(report, "open loop", &open_samples, opened);
+        if let Some(daemon) = &daemon {
+            refusals(report, daemon, "at once", &samples);
+            refusals(report, daemon, "open loop", &open_samples);
         }
         if let Some(watch) = watch {
             let seen = watch.seen();
@@ -85,21 +82,42 @@ pub fn overload(bench: &Bench, report: &mut Report) {
     }
 }
 
-/// How long refusals took from when they were due: at once where the queue was full, else after the wait. The time
-/// to connect, to be read and to be written is in it, so it is an upper bound of the time since the decision.
-fn refusals(report: &mut Report, label: &str, samples: &[Sample], _begun: Instant) {
-    let refused = samples.iter().filter(|sample| matches!(sample.outcome, Outcome::Refused { .. }));
-    let (late, early): (Vec<Duration>, Vec<Duration>) =
-        refused.map(|sample| sample.elapsed).partition(|elapsed| *elapsed >= QUEUE_WAIT);
-    let mut late: Vec<Duration> = late.into_iter().map(|elapsed| elapsed - QUEUE_WAIT).collect();
-    late.sort_unstable();
-    let mut early = early;
-    early.sort_unstable();
-    for (what, times) in [("at once", early), ("after the wait", late)] {
-        if !times.is_empty() {
-            report.note(&format!("{label}: refused {what}, how many"), times.len() as f64);
-            report.note(&format!("{label}: refused {what}, p50 ms as the client sees it"), percentile(&times, 50.0));
-            report.note(&format!("{label}: refused {what}, p99 ms as the client sees it"), percentile(&times, 99.0));
+/// How long refusals took: those of executions that waited in vain from when that was decided, which the record tells
+/// to the millisecond; those at once from when they were due, which is more than that.
+fn refusals(report: &mut Report, daemon: &Daemon, label: &str, samples: &[Sample]) {
+    let (mut at_once, mut waited) = (Vec::new(), Vec::new());
+    for sample in samples {
+        match &sample.outcome {
+            Outcome::Refused { execution: None, .. } => at_once.push(sample.elapsed),
+            Outcome::Refused { execution: Some(id), .. } => {
+                let record = daemon.get(&format!("/api/execution/history/execution/{id}"));
+                let answered = time_of_day_ms(sample.answered_at);
+                let decided = record.str("/execution/completedAt").get(11..23).and_then(stamp_ms);
+                waited.extend(decided.map(|decided| Duration::from_millis(answered.saturating_sub(decided))));
+            }
+            _ => {}
         }
+    }
+    at_once.sort_unstable();
+    waited.sort_unstable();
+    report.note(&format!("{label}: refused at once, how many"), at_once.len() as f64);
+    report.note(&format!("{label}: refused at once, p99 ms since they were due"), percentile(&at_once, 99.0));
+    report.note(&format!("{label}: refused after a wait, how many"), waited.len() as f64);
+    let p99 = percentile(&waited, 99.0);
+    report.claim(&format!("{label}: refused after a wait, p99 ms since the decision"), p99, "below 50", p99 < 50.0);
+}
+
+/// Milliseconds since midnight, UTC.
+fn time_of_day_ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    u64::try_from(since % 86_400_000).unwrap_or(0)
+}
+
+/// Likewise, of `10:20:30.123`.
+fn stamp_ms(text: &str) -> Option<u64> {
+    let parts: Vec<u64> = text.split([':', '.']).filter_map(|part| part.parse().ok()).collect();
+    match parts[..] {
+        [hours, minutes, seconds, millis] => Some(((hours * 60 + minutes) * 60 + seconds) * 1000 + millis),
+        _ => None,
     }
 }

@@ -18,11 +18,13 @@ pub use target::{Api, Job, Outcome, Sample, Target};
 /// Programs that [`warm_up`] runs.
 pub const WARM_UP: u32 = 24;
 
-/// Runs programs at once, so that everything is there that is made once and kept: connections, caches, kept cgroups.
+/// Runs programs at once, so that everything is there that is made once and kept: the history's readers, caches, kept
+/// cgroups.
 pub fn warm_up(daemon: &crate::Daemon) {
     std::thread::scope(|scope| {
         for _ in 0..WARM_UP {
-            scope.spawn(|| daemon.run("python", "print(1)").expect_success());
+            let program = daemon.program("python", "print(1)").who(&crate::unique("warm-"), "u");
+            scope.spawn(|| program.run().expect_success());
         }
     });
 }

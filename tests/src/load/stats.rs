@@ -105,6 +105,8 @@ pub fn goodput_between(samples: &[Sample], from: Instant, to: Instant) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
@@ -118,8 +120,14 @@ mod tests {
     #[test]
     fn every_sample_is_counted_once() {
         let due = Instant::now();
-        let sample = |ms, outcome| Sample { due, elapsed: Duration::from_millis(ms), outcome, benign: true };
-        let refused = Outcome::Refused { code: "OVERLOADED".into(), retry_after: 1 };
+        let sample = |ms, outcome| Sample {
+            due,
+            elapsed: Duration::from_millis(ms),
+            answered_at: SystemTime::now(),
+            outcome,
+            benign: true,
+        };
+        let refused = Outcome::Refused { code: "OVERLOADED".into(), retry_after: 1, execution: None };
         let samples = [sample(500, Outcome::Right), sample(9000, refused), sample(9, Outcome::Wrong("?".into()))];
         let stats = Stats::of(&samples);
         assert_eq!((stats.sent, stats.right, stats.refusals(), stats.wrongs), (3, 1, 1, 1));

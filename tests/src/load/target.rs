@@ -1,6 +1,6 @@
 //! Whom the load goes to, and what came of one request.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -53,6 +53,8 @@ pub enum Outcome {
         code: String,
         /// Seconds.
         retry_after: u64,
+        /// The execution that waited in vain, where it was one already.
+        execution: Option<String>,
     },
     /// Anything else, in words.
     Wrong(String),
@@ -65,6 +67,8 @@ pub struct Sample {
     pub due: Instant,
     /// From then to the last byte of the answer.
     pub elapsed: Duration,
+    /// When the answer was there, by the wall clock.
+    pub answered_at: SystemTime,
     /// What came.
     pub outcome: Outcome,
     /// Whether the program was one that behaves.
@@ -88,7 +92,13 @@ impl Target {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Wrong(format!("no answer: {error:?}")),
         };
-        Sample { due, elapsed: due.elapsed(), outcome, benign: job.program.stdout.is_some() }
+        Sample {
+            due,
+            elapsed: due.elapsed(),
+            answered_at: SystemTime::now(),
+            outcome,
+            benign: job.program.stdout.is_some(),
+        }
     }
 
     async fn ask(&self, job: &Job) -> reqwest::Result<Outcome> {
@@ -104,9 +114,12 @@ impl Target {
         let code = answer["code"].as_str().map(str::to_owned);
         Ok(match (status, retry_after, code) {
             (200, ..) => self.judge(&job.program, &answer),
-            (429 | 503, Some(retry_after), Some(code)) => Outcome::Refused { code, retry_after },
+            (429 | 503, Some(retry_after), Some(code)) => {
+                let execution = answer["executionId"].as_str().map(str::to_owned);
+                Outcome::Refused { code, retry_after, execution }
+            }
             (429 | 503, Some(retry_after), None) if self.api == Api::Piston && answer["message"].is_string() => {
-                Outcome::Refused { code: status.to_string(), retry_after }
+                Outcome::Refused { code: status.to_string(), retry_after, execution: None }
             }
             _ => Outcome::Wrong(format!("{status}: {text}")),
         })
