@@ -1,8 +1,6 @@
 //! Against a real `redis-server` of its own per test: two registries, each with its own store, stand for two
 //! daemons. Without a `redis-server` on the host these tests print SKIP and show nothing.
 
-mod loss;
-
 use std::sync::Mutex;
 
 use nix::sys::signal::Signal;
@@ -329,3 +327,5 @@ async fn a_dead_daemon_leaves_nothing_behind() {
     drop(four.bus);
     eventually("it is gone", async || c.last("user-left")["userId"] == "d").await;
 }
+
+mod loss;
