@@ -4,6 +4,7 @@
 //! messages marked as droppable are left out.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The way to one client.
 pub struct Outbox {
     socket: Weak<Socket>,
+    /// The library counts the socket as connected. It does so only after it has told the client, which may be faster.
+    connected: AtomicBool,
     max_messages: usize,
     max_bytes: usize,
     waiting: Mutex<Waiting>,
@@ -49,7 +52,8 @@ impl Outbox {
     /// To this client.
     #[must_use]
     pub fn new(socket: &Arc<Socket>, max_messages: usize, max_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { socket: Arc::downgrade(socket), max_messages, max_bytes, waiting: Mutex::default() })
+        let connected = AtomicBool::new(false);
+        Arc::new(Self { socket: Arc::downgrade(socket), connected, max_messages, max_bytes, waiting: Mutex::default() })
     }
 
     /// Sends, in the order of the calls; never blocks.
@@ -123,6 +127,13 @@ impl Outbox {
 
     fn emit(&self, wire: &Wire) -> Emitted {
         let Some(socket) = self.socket.upgrade() else { return Emitted::Closed };
+        // A socket that is not connected yet looks like one that is closed.
+        if !self.connected.load(Ordering::Relaxed) {
+            if !socket.connected() {
+                return Emitted::Full;
+            }
+            self.connected.store(true, Ordering::Relaxed);
+        }
         // As a tuple: a bare array would be taken for several arguments.
         match socket.emit(wire.event, &(&*wire.payload,)) {
             Ok(()) => Emitted::Yes,
