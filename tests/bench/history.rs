@@ -1,6 +1,7 @@
 //! The history at a million executions in ten thousand rooms: how long its questions take, and how long a write waits
-//! while a hundred thousand executions are pruned, beside a write to another file on the same disk at the same time,
-//! which shows what the disk itself makes wait.
+//! while a hundred thousand executions are pruned. What is written meanwhile, and for as long as that without any
+//! pruning, is what a busy daemon writes: [`RATE`] executions a second from queued to their end, each begun when it is
+//! due, whatever became of those before.
 //!
 //! `cargo run --release -p crankcase-tests --bin bench-history [EXECUTIONS [ROOMS [DIRECTORY]]]`; everything is made
 //! in a temporary directory and removed. Prints a table and, as its last line, the figures as JSON. Ends with 1 when
@@ -17,12 +18,17 @@ use crankcase::history::{History, Options, Timestamp};
 use crankcase::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crankcase::jobs::execution::{Finished, Head, RunResult, Status, Truncated};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 /// To reach.
 const QUESTION_P99: Duration = Duration::from_millis(10);
 const LONGEST_WRITE: Duration = Duration::from_millis(100);
 
 const PRUNED: u64 = 100_000;
+/// Executions begun in a second: more than two cores can run.
+const RATE: u32 = 250;
+/// How long they are written without any pruning, for comparison.
+const CALM: Duration = Duration::from_secs(20);
 const QUESTIONS: u64 = 500;
 const WRITERS: u64 = 64;
 const USERS: u64 = 25_000;
@@ -151,18 +157,15 @@ async fn bench(path: &Path, load: Load) -> Result<ExitCode> {
         println!("{name:<28} {p50:>9.3} {p95:>9.3} {p99:>9.3} {longest:>9.3}");
     }
 
-    let calm = write_while(&history, load, 1, tokio::time::sleep(Duration::from_secs(3))).await?.1;
+    let calm = write_while(&history, load, 1, tokio::time::sleep(CALM)).await?.1;
     let begun = Instant::now();
     let control = Control::start();
-    let beside = History::open(&path.with_file_name("beside.db"), Options::default())?;
-    let pruning = write_while(&history, load, 2, history.prune_once(Timestamp(load.now)));
-    let (outcome, beside) = write_while(&beside, load, 2, pruning).await?;
-    let (pruned, busy) = outcome?;
+    let (pruned, busy) = write_while(&history, load, 2, history.prune_once(Timestamp(load.now))).await?;
     let pruning = begun.elapsed();
     let late = control.stop();
     let pruned = pruned?.executions;
     println!("\n{:<28} {:>9} {:>9} {:>9} {:>9} {:>9}", "write (ms)", "writes", "p50", "p95", "p99", "longest");
-    for (name, times) in [("alone", &calm), ("while pruning", &busy), ("meanwhile, another file", &beside)] {
+    for (name, times) in [("alone", &calm), ("while pruning", &busy)] {
         let [p50, p95, p99, longest] = percentiles(times);
         println!("{name:<28} {:>9} {p50:>9.3} {p95:>9.3} {p99:>9.3} {longest:>9.3}", times.len());
     }
@@ -191,7 +194,7 @@ async fn bench(path: &Path, load: Load) -> Result<ExitCode> {
         json!({
             "executions": load.executions, "rooms": load.rooms, "bytes": bytes, "fillSeconds": filled.as_secs_f64(),
             "questionsMs": by_name, "writeMs": figures(&calm), "writeWhilePruningMs": figures(&busy),
-            "writeBesideMs": figures(&beside), "bareThreadLateMs": figures(&late),
+            "bareThreadLateMs": figures(&late),
             "pruned": pruned, "pruneSeconds": pruning.as_secs_f64(), "met": met,
         })
     );
@@ -263,7 +266,7 @@ async fn ask(history: &History, load: Load) -> Result<Vec<(&'static str, Vec<Dur
     Ok(questions)
 }
 
-/// One execution after another, from queued to its end, until the other is done; the time of every awaited write.
+/// Executions from queued to their end, at [`RATE`], until the other is done; the time of every awaited write.
 async fn write_while<T>(
     history: &History,
     load: Load,
@@ -274,26 +277,34 @@ async fn write_while<T>(
     let writer = tokio::spawn({
         let (history, done) = (history.clone(), Arc::clone(&done));
         async move {
-            let mut times = Vec::new();
+            let mut executions = JoinSet::new();
+            let mut due = tokio::time::interval(Duration::from_secs(1) / RATE);
             let mut number = load.executions * (run + 1);
             while !done.load(Ordering::Relaxed) {
+                due.tick().await;
                 number += 1;
-                let mut finished = load.execution(number)?;
-                finished.head.queued_at = load.now;
-                let begun = Instant::now();
-                history.record_queued(&finished.head).await?;
-                times.push(begun.elapsed());
-                history.record_started(&finished.head.id, load.now).await?;
-                let begun = Instant::now();
-                history.record_finished(&finished).await?;
-                times.push(begun.elapsed());
+                executions.spawn(write(history.clone(), load, number));
             }
-            anyhow::Ok(times)
+            let times = executions.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+            anyhow::Ok(times.into_iter().flatten().collect())
         }
     });
     let outcome = other.await;
     done.store(true, Ordering::Relaxed);
     Ok((outcome, writer.await??))
+}
+
+/// One execution's awaited writes.
+async fn write(history: History, load: Load, number: u64) -> Result<[Duration; 2]> {
+    let mut finished = load.execution(number)?;
+    finished.head.queued_at = load.now;
+    let begun = Instant::now();
+    history.record_queued(&finished.head).await?;
+    let queued = begun.elapsed();
+    history.record_started(&finished.head.id, load.now).await?;
+    let begun = Instant::now();
+    history.record_finished(&finished).await?;
+    Ok([queued, begun.elapsed()])
 }
 
 /// A thread that only sleeps, and how late it wakes: what the machine's other work adds to every figure.

@@ -19,7 +19,6 @@ use super::local::Local;
 use super::table::Table;
 
 #[derive(Debug, clap::Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     /// List the languages, their versions, and how to install the missing ones.
     List(ListOptions),

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::session::Place;
+use crate::clock::unix_ms;
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crate::jobs::{LimitOverrides, Refusal, Submission};
 use crate::rooms::announcer::response;
@@ -182,8 +183,8 @@ fn refusal(
     number: Option<u64>,
 ) -> Map<String, Value> {
     let correlation_id = correlation_id.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        (&ExecutionId::generate(i64::try_from(now).unwrap_or_default())).into()
+        let id = ExecutionId::generate(unix_ms());
+        (&id).into()
     });
     let mut body = Map::new();
     body.insert("success".to_owned(), json!(false));

@@ -6,6 +6,7 @@
 mod bucket;
 mod connection;
 mod execute;
+mod head;
 mod outbox;
 mod session;
 
@@ -27,9 +28,12 @@ use super::origins::Origins;
 use super::registry::RoomRegistry;
 use crate::jobs::Runner;
 use connection::Connection;
+pub use head::cut as cut_head;
 
 /// Messages that the library itself holds for one connection; our own queue stands behind it.
 const ENGINE_BUFFER: usize = 64;
+/// Bytes that a websocket reads at once, and holds while it is idle; longer messages take several reads.
+const READ_BUFFER: usize = 512;
 
 /// Finds the client's address in the head of the request that connected it.
 pub type AddressOf = Box<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
@@ -63,6 +67,7 @@ pub fn layer(shared: Arc<Shared>) -> (SocketIoLayer, SocketIo) {
         .ws_max_message_size(message)
         .ws_max_frame_size(message)
         .max_buffer_size(ENGINE_BUFFER)
+        .ws_read_buffer_size(READ_BUFFER)
         .connect_timeout(Duration::from_secs(20))
         .build_layer();
     io.ns("/", OnConnect(shared));
