@@ -1,6 +1,8 @@
 //! Moving the write-ahead log's pages into the main file, off the writer's way.
 //!
 //! A checkpoint copies pages and syncs two files, which takes as long as the disk likes; the writer goes on meanwhile.
+//! A short log is only synced: copied to its end it would start again from its beginning, and the first write after that
+//! waits for a sync of the disk. A run after a pause, that is; so this happens once in [`FEW`] pages.
 //! Three things follow, by the log's length as a share of [`Options::max_log_bytes`]:
 //! - A log that is written without a pause is never copied to its very end, and so never starts again from its
 //!   beginning. From 1/4 on the writer copies the last pages itself, once few are left. (With gaps of some
@@ -9,6 +11,7 @@
 //!   about twice as long as copying what it wrote will take, [`LONGEST_PAUSE`] at most.
 //! - At the whole the writer waits until all is copied. That takes a disk that cannot keep up at all.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -24,7 +27,7 @@ use super::options::Options;
 
 /// SQLite's default; a file made with another has pages of another size, and only the shares move.
 const PAGE_BYTES: u64 = 4096;
-/// Pages that the writer copies itself to let the log start again. The sync behind takes longer than they do.
+/// A short log. So many pages the writer copies itself to let the log start again: the sync behind takes longer.
 const FEW: u64 = 1024;
 /// At most one round in this time, while the log is short.
 const ROUND: Duration = Duration::from_millis(200);
@@ -79,6 +82,7 @@ struct Log {
 impl Checkpointer {
     pub(super) fn start(path: &Path, options: &Options) -> Result<Self, HistoryError> {
         let connection = connect::checkpointer(path, options)?;
+        let log_path = connect::log(path);
         let (wake, woken) = sync_channel(1);
         let bound = (options.max_log_bytes / PAGE_BYTES).max(4 * FEW);
         let shared = Arc::new(Shared {
@@ -92,7 +96,7 @@ impl Checkpointer {
             .name("history-sync".into())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || run(&connection, &woken, &shared)
+                move || run(&connection, &log_path, &woken, &shared)
             })
             .map_err(|error| HistoryError::open(path, &error))?;
         Ok(Self { wake, shared, thread, length: 0 })
@@ -133,14 +137,20 @@ impl Checkpointer {
     }
 }
 
-fn run(connection: &Connection, woken: &Receiver<()>, shared: &Shared) {
+fn run(connection: &Connection, log_path: &Path, woken: &Receiver<()>, shared: &Shared) {
     let mut pending = false;
     let mut copied_before = 0;
     while pending || woken.recv().is_ok() {
         let begun = Instant::now();
         let round = {
             let _round = shared.round.lock().unwrap_or_else(PoisonError::into_inner);
-            look(connection, "PASSIVE")
+            match look(connection, "NOOP") {
+                Ok(log) if log.all < FEW => {
+                    sync(log_path);
+                    Ok(log)
+                }
+                _ => look(connection, "PASSIVE"),
+            }
         };
         let mut pause = ROUND;
         match round {
@@ -167,6 +177,13 @@ fn run(connection: &Connection, woken: &Receiver<()>, shared: &Shared) {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+}
+
+/// So that a power cut loses as little as if it had been copied. A log that is not there has nothing to lose.
+fn sync(log_path: &Path) {
+    if let Err(error) = File::open(log_path).and_then(|log| log.sync_data()) {
+        tracing::debug!(%error, "syncing the log");
     }
 }
 

@@ -19,7 +19,7 @@ const STATEMENTS: usize = 64;
 /// Pages a reading connection keeps, in KiB (SQLite takes it negative). The kernel's page cache does the rest.
 const READER_CACHE: i64 = -4 * 1024;
 /// Of the writer: the inner pages of every index at some millions of rows.
-const WRITER_CACHE: i64 = -32 * 1024;
+const WRITER_CACHE: i64 = -8 * 1024;
 
 /// Takes the lock that keeps a second daemon out.
 pub(super) fn lock(path: &Path) -> Result<File, HistoryError> {
@@ -74,6 +74,13 @@ pub(super) fn writer(path: &Path, options: &Options) -> Result<Connection, Histo
     }
     schema::migrate(&mut connection, version)?;
     Ok(connection)
+}
+
+/// The write-ahead log beside the database.
+pub(super) fn log(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 /// The connection that moves the log's pages into the main file.

@@ -1,5 +1,6 @@
 //! The task that keeps the pools: it makes what is missing, and destroys what is too much, too old or dead.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use super::{ANY, Pools};
 
 /// Members that are made at the same time: more would only get in each other's way.
 const AT_ONCE: usize = 2;
+/// From a run's taking a member to the making of the next: what a short program needs, so that it is not in its way.
+const SETTLE: Duration = Duration::from_millis(10);
 /// Between two looks at who is still alive.
 const LOOK: Duration = Duration::from_secs(1);
 /// The part of all sandboxes that may stand ready; the rest is for runs.
@@ -28,12 +31,23 @@ impl Pools {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut making = JoinSet::new();
+        let (mut settling, mut settled) = (false, pin!(tokio::time::sleep(Duration::ZERO)));
         loop {
             let look = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = looks.tick() => true,
                 () = spawner.changed() => true,
-                () = self.inner.wake.notified() => false,
+                () = self.inner.wake.notified() => {
+                    if !settling && making.is_empty() {
+                        settling = true;
+                        settled.as_mut().reset(tokio::time::Instant::now() + SETTLE);
+                    }
+                    continue;
+                }
+                () = &mut settled, if settling => {
+                    settling = false;
+                    false
+                }
                 Some(_) = making.join_next() => false,
                 Ok(()) = pressure.changed() => false,
             };
@@ -44,7 +58,7 @@ impl Pools {
             let sandboxes = self.inner.spawner.welcome().map(|welcome| welcome.sandboxes_max / SANDBOX_SHARE);
             let situation = Situation { runs_wait: now.runs_wait, sandboxes: sandboxes.unwrap_or(0) };
             self.sweep(situation, look);
-            while sandboxes.is_some() && making.len() < AT_ONCE {
+            while sandboxes.is_some() && !settling && making.len() < AT_ONCE {
                 let Some(order) = self.order(situation) else { break };
                 making.spawn(order);
             }

@@ -3,6 +3,7 @@
 //! A *gate* stops an interpreter that is started ahead of need before it looks at a program. A *template* is an interpreter
 //! in its gate that never gets a program: it forks, and each fork enters a fresh sandbox before it goes on.
 
+mod copies;
 mod enter;
 mod order;
 

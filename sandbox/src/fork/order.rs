@@ -20,6 +20,8 @@ pub struct Order {
     pub landlock_abi: u8,
     /// `OrderFds::cgroup` is a directory to be born in, not files to write into.
     pub clone_into: bool,
+    /// Nobody waits for it yet: it takes copies ahead of need of what it will write to.
+    pub background: bool,
     /// The stage's limits.
     pub rlimits: Rlimits,
     /// The filter that takes away what entering took.
@@ -74,7 +76,7 @@ impl Order {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![self.landlock_abi, u8::from(self.clone_into)];
+        let mut bytes = vec![self.landlock_abi, u8::from(self.clone_into), u8::from(self.background)];
         for (resource, value) in self.rlimits {
             bytes.extend_from_slice(&resource.to_le_bytes());
             bytes.extend_from_slice(&value.to_le_bytes());
@@ -88,14 +90,14 @@ impl Order {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[landlock_abi, clone_into], rest) = bytes.split_first_chunk::<2>()?;
+        let (&[landlock_abi, clone_into, background], rest) = bytes.split_first_chunk::<3>()?;
         let mut rlimits = Rlimits::default();
         let (limits, filter) = rest.split_at_checked(rlimits.len() * RLIMIT_BYTES)?;
         for (limit, bytes) in rlimits.iter_mut().zip(limits.chunks_exact(RLIMIT_BYTES)) {
             let (resource, value) = bytes.split_first_chunk::<4>()?;
             *limit = (u32::from_le_bytes(*resource), u64::from_le_bytes(value.try_into().ok()?));
         }
-        if clone_into > 1 || filter.len() % FILTER_BYTES != 0 {
+        if clone_into > 1 || background > 1 || filter.len() % FILTER_BYTES != 0 {
             return None;
         }
         let op = |b: &[u8]| sock_filter {
@@ -105,7 +107,7 @@ impl Order {
             k: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
         };
         let seal = filter.chunks_exact(FILTER_BYTES).map(op).collect();
-        Some(Self { landlock_abi, clone_into: clone_into == 1, rlimits, seal })
+        Some(Self { landlock_abi, clone_into: clone_into == 1, background: background == 1, rlimits, seal })
     }
 }
 
@@ -118,6 +120,7 @@ mod tests {
         let order = Order {
             landlock_abi: 6,
             clone_into: true,
+            background: false,
             rlimits: [(0, 1), (1, u64::MAX), (2, 3), (3, 4), (4, 5), (5, 6), (7, 8)],
             seal: vec![sock_filter { code: 0x15, jt: 1, jf: 2, k: 0xdead_beef }; 3],
         };

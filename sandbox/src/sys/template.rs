@@ -1,6 +1,7 @@
 //! What a template's fork into a sandbox takes, from within the interpreter; see [`crate::fork`].
 
 use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
@@ -117,6 +118,12 @@ extern "C" fn run<T>(job: *const libc::c_void) -> libc::c_long {
     let (child, data) = unsafe { &*job.cast::<(fn(&T), &T)>() };
     child(data);
     0
+}
+
+/// Gives this process pages of its own, as writing to each of them would. An advice: what cannot be done is left.
+pub fn populate(region: &Range<usize>) {
+    // SAFETY: the advice changes no byte, and the kernel checks the region.
+    unsafe { libc::madvise(region.start as *mut libc::c_void, region.len(), libc::MADV_POPULATE_WRITE) };
 }
 
 /// Waits for a child of [`clone_in_place`].

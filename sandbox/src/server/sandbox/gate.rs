@@ -46,6 +46,7 @@ impl Sandbox {
         let order = Order {
             landlock_abi: shared.landlock_abi,
             clone_into,
+            background: self.background,
             rlimits: rlimits(&limits, 0),
             seal: shared.filters.seal.clone(),
         };
