@@ -94,8 +94,8 @@ impl Place {
         }
     }
 
-    /// Starts a command, with the gate's end of the socket where there is one.
-    fn spawn(&self, command: &StageCommand, gate: Option<&OwnedFd>) -> Child {
+    /// Starts a command, with the gate's end of the socket where there is one, and as a template or not.
+    fn spawn(&self, command: &StageCommand, gate: Option<&OwnedFd>, template: bool) -> Child {
         static ONE: Mutex<()> = Mutex::new(());
         let gates = self.dir.path().join("gates");
         let local = |word: &String| word.replace("/opt/crankcase", gates.to_str().unwrap());
@@ -109,6 +109,7 @@ impl Place {
             .args(command.argv[1..].iter().map(local))
             .env_clear()
             .envs(command.env.iter().map(|(key, value)| (key, local(value))))
+            .envs(template.then(|| ("LD_PRELOAD", fork_library())))
             .current_dir(self.work())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -144,13 +145,13 @@ fn plainly(plan: &Plan, stdin: &str) -> Shown {
     place.write(&plan.files);
     let mut compiled = None;
     if let Some(compile) = &plan.compile {
-        let shown = place.shown(place.spawn(compile, None), "", None);
+        let shown = place.shown(place.spawn(compile, None, false), "", None);
         compiled = Some((shown.status >> 8, shown.stdout + &shown.stderr));
         if shown.status != 0 {
             return Shown { compiled, status: 0, stdout: String::new(), stderr: String::new() };
         }
     }
-    Shown { compiled, ..place.shown(place.spawn(&plan.run, None), stdin, None) }
+    Shown { compiled, ..place.shown(place.spawn(&plan.run, None, false), stdin, None) }
 }
 
 /// A started process in its gate.
@@ -161,11 +162,11 @@ struct Gated {
 }
 
 impl Gated {
-    fn start(registry: &Registry, warm: &WarmStart) -> Self {
+    fn start(registry: &Registry, warm: &WarmStart, template: bool) -> Self {
         let place = Place::new(Some(registry));
         let flags = SockFlag::SOCK_CLOEXEC;
         let (spawner, gate) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
-        let child = place.spawn(&warm.command, Some(&gate));
+        let child = place.spawn(&warm.command, Some(&gate), template);
         drop(gate);
         let mut gated = Self { place, child, spawner };
         let message = gated.message();
@@ -252,6 +253,14 @@ impl Gated {
     }
 }
 
+/// What templates are preloaded with; without an order of the spawner's it forks as libc does.
+fn fork_library() -> std::path::PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let library = tests.ancestors().nth(2).unwrap().join("libcrankcase_fork.so");
+    assert!(library.exists(), "{} is missing: cargo build --workspace", library.display());
+    library
+}
+
 /// A process's state and exit status (proc(5), stat, fields 3 and 52).
 fn state(pid: i32) -> Option<(char, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -296,12 +305,12 @@ fn language(name: &str) {
             continue;
         }
         let plain = plainly(&plan, &case.stdin);
-        let gated = Gated::start(&registry, &warm).run(&plan, warm.compiles, &case.stdin);
+        let gated = Gated::start(&registry, &warm, false).run(&plan, warm.compiles, &case.stdin);
         if gated != plain {
             differing.push(format!("{name}, {}:\nplain {plain:#?}\ngated {gated:#?}", case.name));
         }
         if warm.fork {
-            let forked = Gated::start(&registry, &warm).run_fork(&plan, &case.stdin);
+            let forked = Gated::start(&registry, &warm, true).run_fork(&plan, &case.stdin);
             if forked != plain {
                 differing.push(format!("{name}, {}:\nplain {plain:#?}\nforked {forked:#?}", case.name));
             }
@@ -315,7 +324,7 @@ fn language(name: &str) {
 
 /// Two processes of one fork draw different words, each of them.
 fn seeds_differ(registry: &Registry, warm: &WarmStart, plan: &Plan) {
-    let gated = Gated::start(registry, warm);
+    let gated = Gated::start(registry, warm, warm.fork);
     if warm.fork {
         gated.say(b'F');
         assert_eq!(gated.message(), b"R");
@@ -331,7 +340,7 @@ fn seeds_differ(registry: &Registry, warm: &WarmStart, plan: &Plan) {
         compare_seeds(&shown.stdout);
     } else {
         let first = gated.run(plan, warm.compiles, "").stdout;
-        let second = Gated::start(registry, warm).run(plan, warm.compiles, "").stdout;
+        let second = Gated::start(registry, warm, false).run(plan, warm.compiles, "").stdout;
         compare_seeds(&(first + &second));
     }
 }

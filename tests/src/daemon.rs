@@ -98,7 +98,7 @@ impl Daemon {
             command.env("RUST_LOG", "info");
         }
         let mut child = command.spawn().expect("starting the daemon");
-        let keeper = keep(child.id(), home.path());
+        let keeper = keep(child.id(), home.path(), options.cgroup());
         let address = wait_until_listening(&mut child, &log);
         let http = reqwest::blocking::Client::builder()
             .timeout(widened(Duration::from_secs(180)))
@@ -239,6 +239,7 @@ impl Drop for Daemon {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+        host::remove_cgroups(self.options.cgroup());
         if std::thread::panicking() {
             eprintln!("--- the daemon's log\n{}", self.log());
         }
@@ -251,18 +252,24 @@ fn open_log(path: &Path) -> File {
 
 /// A shell that ends the daemon when this process goes away without having done so (statics are never
 /// dropped, and a test executable may be killed): its standard input closes then.
-fn keep(daemon: u32, home: &Path) -> Child {
+fn keep(daemon: u32, home: &Path, cgroup: &str) -> Child {
     const SCRIPT: &str = r#"
         cat >/dev/null
         kill -TERM "$1" 2>/dev/null
         for _ in $(seq 300); do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
         kill -KILL "$1" 2>/dev/null
         rm -rf "$2"
+        for _ in 1 2 3 4 5; do
+            find /sys/fs/cgroup -maxdepth 2 -name "$3" -exec find {} -depth -type d -exec rmdir {} + \;
+            [ -n "$(find /sys/fs/cgroup -maxdepth 2 -name "$3")" ] || break
+            sleep 0.2
+        done 2>/dev/null
     "#;
     Command::new("sh")
         .args(["-c", SCRIPT, "keeper"])
         .arg(daemon.to_string())
         .arg(home)
+        .arg(cgroup)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

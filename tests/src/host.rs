@@ -149,6 +149,20 @@ pub fn cgroups(parent: &str) -> BTreeSet<PathBuf> {
     found
 }
 
+/// Removes those directories, as far as nothing lives in them: a spawner leaves the one that it was named. Waits a second
+/// for what is just ending.
+pub fn remove_cgroups(parent: &str) {
+    for _ in 0..20 {
+        let left = cgroups(parent);
+        if left.is_empty() {
+            return;
+        }
+        // What is below comes after.
+        left.iter().rev().for_each(|directory| drop(fs::remove_dir(directory)));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn collect(directory: &Path, found: &mut BTreeSet<PathBuf>) {
     for below in directories(directory) {
         collect(&below, found);

@@ -1,5 +1,45 @@
 # The gate of Python: imported by `site` at the end of the interpreter's start, before it looks for the program.
 # PYTHONPATH brings it in. It takes itself back, and hands over to the system's own sitecustomize.
+def early_end(sys):
+    # The interpreter's end takes everything apart, which copies most of what a fork shares with its template. What a program
+    # can see of that is over when its streams go; if it ended well, so does the process then.
+    import atexit
+    from io import TextIOWrapper
+    from os import _exit
+    from _weakref import ref
+
+    modules, ending, streams, names = sys.modules, sys.is_finalizing, [], {*vars(sys)}
+    del modules["atexit"]
+
+    def is_over():
+        # After a program that reached its end its file's name is taken back; `sys.exit` and errors leave other traces.
+        main = vars(modules["__main__"]).keys()
+        well = main >= {"__name__", "__loader__", "__spec__"} and not main & {"__file__", "__cached__"}
+        # What could hold something that is heard of later than its streams' end.
+        later = vars(sys).keys() - names or modules.keys() & {"contextvars", "_contextvars", "signal", "threading"}
+        return well and not later and not hasattr(sys, "last_type") and not sys.gettrace() and not sys.getprofile()
+
+    def look():
+        try:
+            both = sys.stdout, sys.stderr
+            if is_over() and all(type(stream) is TextIOWrapper for stream in both):
+                for stream in both:
+                    stream.flush()
+                streams.extend([ref(stream, gone) for stream in both])
+        except BaseException:
+            # Whatever it is, the interpreter's own end meets it again, and says so.
+            pass
+
+    def gone(_):
+        if ending() and not any(stream() for stream in streams):
+            _exit(0x43524E4B)
+
+    # In a cycle, so that what is frozen holds it.
+    held = [streams]
+    held.append(held)
+    return held, lambda: atexit.register(look)
+
+
 def gate():
     import gc, os, sys
 
@@ -23,6 +63,7 @@ def gate():
     # collector's books, and comes back to them as a young one.
     names = sys.modules["__main__"].__dict__
     items = dict(names)
+    held, in_fork = early_end(sys)
     names.clear()
     gc.collect()
     gc.freeze()
@@ -35,6 +76,7 @@ def gate():
             except OSError:
                 continue
             if child == 0:
+                in_fork()
                 os.write(63, b"R")
         if message != b"G":
             os._exit(0)

@@ -23,7 +23,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{chdir, close, getpid, getppid, setsid, write};
 
 use super::copies::Copies;
-use super::{FORKED, GATE_FD, ORDERS_FD, Order, OrderFds, install_filter};
+use super::{ENDED, FORKED, GATE_FD, ORDERS_FD, Order, OrderFds, install_filter};
 use crate::confine::{At as _, drop_privileges, landlock};
 use crate::outcome::{SandboxError, Step};
 use crate::report::Report;
@@ -73,6 +73,11 @@ pub fn fork() -> i32 {
             -1
         }
     }
+}
+
+/// `_exit`, but for [`ENDED`].
+pub fn end(status: i32) -> ! {
+    if status == ENDED { sys::exit_by_libc(0) } else { sys::exit(status) }
 }
 
 fn tell(go: BorrowedFd<'_>, error: SandboxError) {

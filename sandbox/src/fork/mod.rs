@@ -7,7 +7,7 @@ mod copies;
 mod enter;
 mod order;
 
-pub use enter::{fork, hide_preload};
+pub use enter::{end, fork, hide_preload};
 pub use order::{Order, OrderFds};
 
 use nix::errno::Errno;
@@ -30,6 +30,10 @@ pub const FORK: u8 = b'F';
 pub const FORKED: u8 = b'P';
 /// From a gate that compiles, followed by an exit code and the diagnostics.
 pub const COMPILED: u8 = b'C';
+
+/// The status by which a gate says: the program ended well, and nothing is left that somebody could see. No status that
+/// a program can end with, of which the kernel keeps eight bits.
+pub const ENDED: i32 = 0x4352_4e4b;
 
 /// Resource and value, for the soft and the hard limit.
 pub type Rlimits = [(u32, u64); 7];

@@ -16,8 +16,8 @@ pub use caps::{
 pub use exec::ExecImage;
 pub use landlock::{Access, Ruleset, landlock_abi};
 pub use process::{
-    Cloned, assert_single_threaded, clone3, close_fds_except, duplicate_from, exit, fork, inherited_fd, keep_as,
-    pidfd_kill, place_stdio, reset_priority, reset_signals, set_rlimit, set_rlimits, umask,
+    Cloned, assert_single_threaded, clone3, close_fds_except, duplicate_from, exit, exit_by_libc, fork, inherited_fd,
+    keep_as, pidfd_kill, place_stdio, reset_priority, reset_signals, set_rlimit, set_rlimits, umask,
 };
 
 pub use template::{borrow, clone_in_place, libc_fork, populate, unset_environment, wait_for};

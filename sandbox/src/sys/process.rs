@@ -90,8 +90,17 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) -> Result<(), Errno> {
 
 /// Leaves at once: no destructors, no exit handlers.
 pub fn exit(status: i32) -> ! {
-    // SAFETY: `_exit` has no preconditions.
-    unsafe { libc::_exit(status) }
+    loop {
+        // Not libc's `_exit`, which a template's preloaded library stands in for.
+        // SAFETY: no preconditions; it does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    }
+}
+
+/// Leaves by libc's exit handlers.
+pub fn exit_by_libc(status: i32) -> ! {
+    // SAFETY: called where the process would have ended so next; single-threaded, or its threads are past caring.
+    unsafe { libc::exit(status) }
 }
 
 /// Takes over a descriptor that this process was started with.
