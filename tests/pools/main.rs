@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod failures;
+mod indistinguishable;
 mod leaks;
 mod limits;
 mod paths;

@@ -7,11 +7,13 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{Gid, Uid, chdir, pipe2, setgroups, setresgid, setresuid, setsid};
 
-use super::{Plan, null_stdio, places, tell};
+use super::{Plan, places, tell};
 use crankcase_sandbox::confine::At as _;
 use crankcase_sandbox::fork::{GATE_FD, ORDERS_FD, Rlimits};
 use crankcase_sandbox::outcome::{SandboxError, Step};
@@ -50,7 +52,7 @@ fn confine_and_exec(
 ) -> Result<std::convert::Infallible, SandboxError> {
     prctl::set_pdeathsig(Signal::SIGKILL).at(Step::DeathSignal)?;
     places(&plan.plan)?;
-    null_stdio().at(Step::Stdio)?;
+    pipes_to_nowhere().at(Step::Stdio)?;
     sys::keep_as(orders.as_fd(), ORDERS_FD).at(Step::Stdio)?;
     sys::keep_as(gate.as_fd(), GATE_FD).at(Step::Stdio)?;
     // Close-on-exec, the first of them.
@@ -75,4 +77,10 @@ fn confine_and_exec(
     let failed = |errno| SandboxError { step: Step::Seccomp, errno };
     plan.plan.filters.install_template().map_err(failed)?;
     plan.image.exec().at(Step::Exec)
+}
+
+/// As stdio, which every fork replaces by its own: interpreters remember what kind of file they found there.
+fn pipes_to_nowhere() -> Result<(), Errno> {
+    let (stdin, output) = pipe2(OFlag::O_CLOEXEC)?;
+    [&stdin, &output, &output].into_iter().zip(0..).try_for_each(|(end, number)| sys::place_stdio(end.as_fd(), number))
 }

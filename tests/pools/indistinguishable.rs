@@ -1,0 +1,76 @@
+//! Programs that look for differences (`tests/warm/LANGUAGE.toml`), in real sandboxes: by a daemon that starts each of them
+//! plainly, and by one that has their interpreters ready. All that a client is told has to be the same.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crankcase_tests::{Daemon, Options};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{filled, warm_hits};
+
+const LANGUAGES: [&str; 6] = ["python", "javascript", "ruby", "php", "perl", "java"];
+
+#[derive(Deserialize)]
+struct Cases {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    code: String,
+    #[serde(default)]
+    stdin: String,
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    #[serde(default)]
+    plain: bool,
+}
+
+/// What a client sees of a run, but for what it took.
+fn shown(daemon: &Daemon, language: &str, case: &Case) -> Value {
+    let files: Vec<Value> =
+        case.files.iter().map(|(name, content)| json!({"name": name, "content": content})).collect();
+    let request = json!({"language": language, "code": case.code, "stdin": case.stdin, "files": files});
+    let body = daemon.post("/compile", &request).body;
+    let of = |body: &Value, keys: &[&str]| -> serde_json::Map<_, _> {
+        keys.iter().map(|key| ((*key).to_owned(), body[*key].clone())).collect()
+    };
+    let mut told = of(&body, &["success", "status", "exitCode", "signal", "limit", "truncated", "stdout", "stderr"]);
+    told.insert(
+        "compile".to_owned(),
+        of(&body["compile"], &["exitCode", "signal", "limit", "stdout", "stderr"]).into(),
+    );
+    told.into()
+}
+
+#[test]
+fn what_stands_ready_shows_nothing_of_it() {
+    let plainly = Daemon::start(Options::new());
+    let ready = LANGUAGES.iter().fold(Options::new(), |options, language| options.set("warm", language, 1));
+    let ready = Daemon::start(ready.set("warm", "memory", "\"2GiB\""));
+    let installed = plainly.get("/api/v2/runtimes").text;
+    let mut differing = Vec::new();
+    for language in LANGUAGES {
+        if !installed.contains(&format!("\"{language}\"")) {
+            eprintln!("SKIP {language}: not installed");
+            continue;
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("warm/{language}.toml"));
+        let cases: Cases = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        for case in &cases.case {
+            filled(&ready);
+            let (before, expected) = (warm_hits(&ready, language), shown(&plainly, language, case));
+            let found = shown(&ready, language, case);
+            // An empty program is refused by both.
+            let served = !case.plain && expected["status"].is_string();
+            assert_eq!(warm_hits(&ready, language) - before, u64::from(served), "{language}, {}", case.name);
+            if found != expected {
+                differing.push(format!("{language}, {}:\nplain {expected:#}\nready {found:#}", case.name));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
