@@ -169,7 +169,7 @@ fn join(fields: &Fields<'_>) -> Result<Join, Problem> {
 
 fn action(event: &str, fields: &Fields<'_>, limits: &RoomLimits) -> Result<Action, Problem> {
     let action = match event {
-        "code-change" => fields.required_text("code", limits.code_chars).map(Action::Code),
+        "code-change" => fields.required_text("code", limits.texts.code()).map(Action::Code),
         "language-change" => fields.required_language().map(Action::Language),
         "execute-code" => {
             let correlation_id = fields.correlation_id();
@@ -190,14 +190,14 @@ fn action(event: &str, fields: &Fields<'_>, limits: &RoomLimits) -> Result<Actio
 }
 
 fn execute(fields: &Fields<'_>, limits: &RoomLimits) -> Result<Execute, Problem> {
-    let code = fields.required_text("code", limits.code_chars)?;
+    let code = fields.required_text("code", limits.texts.code())?;
     if code.is_empty() {
-        return Err(Problem(format!("code must be 1 to {} characters", limits.code_chars)));
+        return Err(Problem(format!("code must be 1 to {} characters", limits.texts.code())));
     }
     Ok(Execute {
         code,
         language: fields.required_language()?,
-        stdin: fields.text("stdin", limits.stdin_chars)?.unwrap_or_default(),
+        stdin: fields.text("stdin", limits.texts.stdin())?.unwrap_or_default(),
         user: fields.user()?,
         username: fields.username()?,
         code_change_sequence: fields.number("codeChangeSequence")?,

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::config::{Config, Environment};
 
 fn parsed(event: &str, payload: &Value) -> Result<Request, String> {
     parse(event, payload, &RoomLimits::default()).map_err(|problem| problem.0)
@@ -51,6 +52,22 @@ fn bad_joins_name_field_and_bound() {
     ] {
         assert_eq!(parsed("join-room", &payload), Err(sentence.to_owned()));
     }
+}
+
+#[test]
+fn bounds_on_texts_change_while_rooms_live() {
+    let limits = RoomLimits::default();
+    let held = limits.clone();
+    let text = "[limits]\ncode-chars = 3\nstdin-chars = 2\n";
+    let reloaded = Config::parse(text, &Environment::default()).unwrap().reloadable.limits;
+    limits.texts.reload(&reloaded);
+    let problem = |payload: Value| match parse("execute-code", &payload, &held) {
+        Ok(Request::InRoom { action: Action::BadExecute(problem, _), .. }) => problem.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(problem(json!({"code": "1234"})), "code must be a string of at most 3 characters");
+    let stdin = json!({"code": "123", "language": "python", "stdin": "123"});
+    assert_eq!(problem(stdin), "stdin must be a string of at most 2 characters");
 }
 
 #[test]

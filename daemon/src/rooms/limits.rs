@@ -1,16 +1,16 @@
 //! The bounds on everything that a room or a socket holds. Input is hostile: nothing grows without one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Limits};
 
 /// Bounds of rooms and sockets; the defaults are the contract's where it names one.
 #[derive(Debug, Clone)]
 pub struct RoomLimits {
-    /// Unicode characters of a room's code and of a program to run.
-    pub code_chars: usize,
-    /// Unicode characters of a program's stdin.
-    pub stdin_chars: usize,
+    /// Of texts, which may change while the rooms live.
+    pub texts: Arc<TextLimits>,
     /// Bytes of one `execution-input`.
     pub input_bytes: usize,
     /// Unicode characters of one chat message; what is beyond is cut.
@@ -53,11 +53,41 @@ pub struct RoomLimits {
     pub runs_per_socket: usize,
 }
 
+/// Bounds on texts, in Unicode characters. All who hold the limits of the rooms see a change at once.
+#[derive(Debug)]
+pub struct TextLimits {
+    code: AtomicUsize,
+    stdin: AtomicUsize,
+}
+
+impl TextLimits {
+    const fn new(code: usize, stdin: usize) -> Self {
+        Self { code: AtomicUsize::new(code), stdin: AtomicUsize::new(stdin) }
+    }
+
+    /// Of a room's code and of a program to run.
+    #[must_use]
+    pub fn code(&self) -> usize {
+        self.code.load(Ordering::Relaxed)
+    }
+
+    /// Of a program's stdin.
+    #[must_use]
+    pub fn stdin(&self) -> usize {
+        self.stdin.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what SIGHUP may change.
+    pub fn reload(&self, limits: &Limits) {
+        self.code.store(limits.code_chars, Ordering::Relaxed);
+        self.stdin.store(limits.stdin_chars, Ordering::Relaxed);
+    }
+}
+
 impl Default for RoomLimits {
     fn default() -> Self {
         Self {
-            code_chars: 10_000,
-            stdin_chars: 1_000,
+            texts: Arc::new(TextLimits::new(10_000, 1_000)),
             input_bytes: 16 << 10,
             chat_chars: 1_000,
             debug_state_bytes: 32 << 10,
@@ -86,10 +116,9 @@ impl RoomLimits {
     /// What the configuration says, and the defaults where it says nothing.
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
-        let rooms = &config.rooms;
+        let (rooms, limits) = (&config.rooms, &config.reloadable.limits);
         Self {
-            code_chars: config.reloadable.limits.code_chars,
-            stdin_chars: config.reloadable.limits.stdin_chars,
+            texts: Arc::new(TextLimits::new(limits.code_chars, limits.stdin_chars)),
             chat_chars: rooms.chat_chars,
             buffered_messages: rooms.message_buffer,
             gap_wait: rooms.message_buffer_wait,

@@ -186,6 +186,7 @@ impl Service {
             jobs.clone(),
             admission.clone(),
             Arc::clone(&api),
+            Arc::clone(&rooms.registry),
         ));
         std::thread::spawn(move || registry.detect_versions());
 
@@ -322,6 +323,7 @@ async fn reload(
     jobs: Jobs,
     admission: Admission,
     api: Arc<ApiState>,
+    rooms: Arc<RoomRegistry>,
 ) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
     while hangups.recv().await.is_some() {
@@ -338,6 +340,7 @@ async fn reload(
                 }
                 admission.reconfigure(anew);
                 api.reload(&config.reloadable);
+                rooms.limits().texts.reload(&config.reloadable.limits);
                 jobs.reload(config.reloadable);
                 info!("configuration reloaded");
                 if !restart.is_empty() {
