@@ -118,7 +118,7 @@ fn read_gates(directory: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, RootError> {
             } else if kind.is_file() {
                 let path = entry.path();
                 let content = fs::read(&path).map_err(io_at("reading", &path))?;
-                left = left.checked_sub(content.len() as u64).ok_or_else(|| RootError {
+                left = left.checked_sub(content.len() as u64).ok_or(RootError {
                     action: "making room for",
                     path,
                     errno: Errno::EFBIG,

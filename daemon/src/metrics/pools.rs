@@ -66,7 +66,9 @@ impl PoolMetrics {
     /// What stands ready now.
     pub fn set(&self, levels: &[Level]) {
         // What is not set up any more has no level.
-        (self.ready.clear(), self.target.clear(), self.oldest.clear());
+        self.ready.clear();
+        self.target.clear();
+        self.oldest.clear();
         for level in levels {
             let labels = Labels { language: Arc::clone(&level.language), kind: level.kind };
             self.ready.get_or_create(&labels).set(level.ready.into());

@@ -100,7 +100,7 @@ fn decide(answer: &Answer) -> BpfProgram {
         Answer::Allow => vec![op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)],
         Answer::Refuse(errno) => vec![refuse(*errno)],
         Answer::Check(rules, errno) => {
-            rules.iter().flat_map(|rule| check(rule)).chain(std::iter::once(refuse(*errno))).collect()
+            rules.iter().flat_map(check).chain(std::iter::once(refuse(*errno))).collect()
         }
     }
 }

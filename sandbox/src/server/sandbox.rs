@@ -143,7 +143,7 @@ impl Sandbox {
             (State::Idle | State::Loaded, Request::Write { id }, Some(pack)) => {
                 let loaded = self.state == State::Loaded;
                 // From here on somebody waits for it.
-                self.to_foreground();
+                self.bring_forward();
                 self.state = State::Writing { loaded };
                 self.forward(&Request::Write { id }, &[pack.as_fd()])
             }
@@ -254,7 +254,7 @@ impl Sandbox {
     }
 
     fn start(&mut self) -> Result<(), SandboxError> {
-        self.to_foreground();
+        self.bring_forward();
         let Some(Stage { gate, limits, .. }) = self.stage else {
             return Err(SandboxError { step: Step::State, errno: 0 });
         };
@@ -277,7 +277,7 @@ impl Sandbox {
     }
 
     /// Up to the weight of any other. A failure would only make it slow.
-    fn to_foreground(&mut self) {
+    fn bring_forward(&mut self) {
         if std::mem::take(&mut self.background) {
             let _ = self.made.leaf.weigh(false);
         }

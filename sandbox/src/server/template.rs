@@ -78,7 +78,8 @@ impl Template {
         limits: &StageLimits,
     ) -> Result<Self, SandboxError> {
         let leaf = shared.cgroups.leaf(&format!("t{}", place.key)).map_err(at(Step::Cgroup))?;
-        Self::start_in(leaf, shared, poll, place, spec, command, limits).map_err(|(leaf, error)| {
+        Self::start_in(leaf, shared, poll, place, spec, command, limits).map_err(|failed| {
+            let (leaf, error) = *failed;
             let _ = shared.cgroups.remove_leaf(&leaf);
             error
         })
@@ -92,18 +93,18 @@ impl Template {
         spec: &SandboxSpec,
         command: &StageCommand,
         limits: &StageLimits,
-    ) -> Result<Self, (Leaf, SandboxError)> {
+    ) -> Result<Self, Box<(Leaf, SandboxError)>> {
         let started = Self::clone(&leaf, shared, place, spec, command, limits);
         let (pid, pidfd, gate, orders) = match started {
             Ok(started) => started,
-            Err(error) => return Err((leaf, error)),
+            Err(error) => return Err(Box::new((leaf, error))),
         };
         let watched =
             poll.add(gate.as_fd(), Token::Go(place.key)).and_then(|()| poll.add(pidfd.as_fd(), Token::Init(place.key)));
         if let Err(errno) = watched {
             sys::pidfd_kill(pidfd.as_fd());
             let _ = waitpid(pid, None);
-            return Err((leaf, at(Step::Protocol)(errno)));
+            return Err(Box::new((leaf, at(Step::Protocol)(errno))));
         }
         let &Place { client, id, slot, .. } = place;
         let (state, events) = (State::Starting, Vec::new());
