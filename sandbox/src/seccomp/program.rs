@@ -99,9 +99,7 @@ fn decide(answer: &Answer) -> BpfProgram {
     match answer {
         Answer::Allow => vec![op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)],
         Answer::Refuse(errno) => vec![refuse(*errno)],
-        Answer::Check(rules, errno) => {
-            rules.iter().flat_map(check).chain(std::iter::once(refuse(*errno))).collect()
-        }
+        Answer::Check(rules, errno) => rules.iter().flat_map(check).chain(std::iter::once(refuse(*errno))).collect(),
     }
 }
 
