@@ -56,7 +56,8 @@ fn serve(options: &Options) -> Result<(), String> {
     // What is made for the programs' root is theirs to read, whatever the umask of the unit.
     sys::umask(0o022);
     let mut notifier = notify::Notifier::from_env().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
-    let limits = cgroup::ParentLimits { memory: options.memory_max, cpu_weight: options.cpu_weight };
+    let limits =
+        cgroup::ParentLimits { memory: options.memory_max, cpu_weight: options.cpu_weight, daemon: options.daemon };
     let cgroups =
         cgroup::Parent::set_up(options.cgroup_base.as_deref(), options.instance, limits).map_err(|e| e.to_string())?;
     let root = root::Plan {

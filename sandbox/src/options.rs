@@ -37,6 +37,9 @@ pub struct Options {
     pub cgroup_base: Option<String>,
     /// A number that no other living spawner has; a spawner that is started again keeps it, and its cgroups' paths.
     pub instance: u32,
+    /// The daemon's process, where it started this one: it is to have the CPU when it needs it (cgroup v1 alone; on v2 that
+    /// is the service manager's affair).
+    pub daemon: Option<u32>,
     /// The host name inside.
     pub hostname: String,
     /// A directory that stands in the host's place.
@@ -71,6 +74,7 @@ impl Options {
             cpu_weight: 400,
             cgroup_base: None,
             instance: std::process::id(),
+            daemon: None,
             hostname: "crankcase".to_owned(),
             root: None,
             read_only: Vec::new(),
@@ -88,6 +92,7 @@ impl Options {
                 Long("cpu-weight") => options.cpu_weight = parser.value()?.parse()?,
                 Long("cgroup-base") => options.cgroup_base = Some(parser.value()?.string()?),
                 Long("instance") => options.instance = parser.value()?.parse()?,
+                Long("daemon") => options.daemon = Some(parser.value()?.parse()?),
                 Long("hostname") => options.hostname = parser.value()?.string()?,
                 Long("gates") => options.gates = Some(parser.value()?.into()),
                 Long("root") => options.root = Some(parser.value()?.into()),

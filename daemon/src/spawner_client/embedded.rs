@@ -69,6 +69,7 @@ impl Embedded {
             .arg("--supervise")
             .args(["--remove".as_ref(), directory.path().as_os_str()])
             .args(["--client-uid", &spec.client.0.to_string()])
+            .args(["--daemon", &std::process::id().to_string()])
             .args(["--gates".as_ref(), gates.as_os_str()])
             .args(&spec.arguments)
             .stdin(Stdio::from(listener))

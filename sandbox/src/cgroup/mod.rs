@@ -44,6 +44,8 @@ pub struct ParentLimits {
     pub memory: Option<u64>,
     /// Weight against everything else on the host, in v2's terms: 100 is any other cgroup's, 1 to 10000.
     pub cpu_weight: u64,
+    /// The daemon's process, to be weighed with the spawner.
+    pub daemon: Option<u32>,
 }
 
 /// What a stage has used so far.

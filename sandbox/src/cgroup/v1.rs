@@ -17,6 +17,19 @@ use super::{ParentLimits, SetupError, Usage, stale};
 /// The CPU controller's period; a short one keeps throttled programs responsive.
 const PERIOD_US: u64 = 100_000;
 
+/// What the spawner and its daemon weigh, as a multiple of all programs together.
+const AHEAD: u64 = 10;
+
+/// Gives the spawner and its daemon a share of their own. They compete with all programs together, sleep most of the time,
+/// and everybody waits for them. A failure would only make them slow.
+fn put_ahead(base: &Dir, shares: u64, daemon: Option<u32>) {
+    let Ok(control) = base.child("control") else { return };
+    let _ = control.write("cpu.shares", &shares.min(262_144).to_string());
+    for pid in [Some(0), daemon].into_iter().flatten() {
+        let _ = control.write("cgroup.procs", &pid.to_string());
+    }
+}
+
 /// The same place in each hierarchy.
 struct Places<T> {
     memory: T,
@@ -88,6 +101,7 @@ impl Parent {
         // On the base too: it is what stands beside the host's own tasks.
         base.cpu.set("cpu.shares", &shares.to_string())?;
         instance.cpu.set("cpu.shares", &shares.to_string())?;
+        put_ahead(&base.cpu, shares * AHEAD, limits.daemon);
         Ok(Self { base, instance, name, _locks: locks })
     }
 
