@@ -2,7 +2,6 @@
 //! plainly, and by one that has their interpreters ready. All that a client is told has to be the same.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crankcase_tests::{Daemon, Options};
 use serde::Deserialize;
@@ -10,7 +9,15 @@ use serde_json::{Value, json};
 
 use crate::{filled, warm_hits};
 
-const LANGUAGES: [&str; 6] = ["python", "javascript", "ruby", "php", "perl", "java"];
+/// Within this program: where it is run the sources need not be.
+const LANGUAGES: [(&str, &str); 6] = [
+    ("python", include_str!("../warm/python.toml")),
+    ("javascript", include_str!("../warm/javascript.toml")),
+    ("ruby", include_str!("../warm/ruby.toml")),
+    ("php", include_str!("../warm/php.toml")),
+    ("perl", include_str!("../warm/perl.toml")),
+    ("java", include_str!("../warm/java.toml")),
+];
 
 #[derive(Deserialize)]
 struct Cases {
@@ -49,17 +56,16 @@ fn shown(daemon: &Daemon, language: &str, case: &Case) -> Value {
 #[test]
 fn what_stands_ready_shows_nothing_of_it() {
     let plainly = Daemon::start(Options::new());
-    let ready = LANGUAGES.iter().fold(Options::new(), |options, language| options.set("warm", language, 1));
+    let ready = LANGUAGES.iter().fold(Options::new(), |options, (language, _)| options.set("warm", language, 1));
     let ready = Daemon::start(ready.set("warm", "memory", "\"2GiB\""));
     let installed = plainly.get("/api/v2/runtimes").text;
     let mut differing = Vec::new();
-    for language in LANGUAGES {
+    for (language, text) in LANGUAGES {
         if !installed.contains(&format!("\"{language}\"")) {
             eprintln!("SKIP {language}: not installed");
             continue;
         }
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("warm/{language}.toml"));
-        let cases: Cases = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let cases: Cases = toml::from_str(text).unwrap();
         for case in &cases.case {
             filled(&ready);
             let (before, expected) = (warm_hits(&ready, language), shown(&plainly, language, case));

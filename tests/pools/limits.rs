@@ -5,7 +5,7 @@ use crankcase_tests::{Daemon, Options};
 use super::{daemon, filled, python, warm_hits};
 
 fn limited(options: Options) -> Options {
-    options.text("limits", "wall-time", "3s").text("limits", "cpu-time", "1s").text("limits", "box-size", "4MiB")
+    options.clock("limits", "wall-time", 3.0).clock("limits", "cpu-time", 1.0).text("limits", "box-size", "4MiB")
 }
 
 fn each_is_named(daemon: &Daemon) {

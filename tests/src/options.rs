@@ -56,21 +56,19 @@ impl Options {
 
     /// On a slow machine the same programs take longer, and must not run into the clocks before what they test.
     fn widened_limits(self) -> Self {
-        // Enough for what hits a clock on purpose to be over in reasonable time.
-        let factor = slowness().min(6.0);
+        let factor = clock_factor();
         let seconds = [("wall-time", 10.0), ("cpu-time", 5.0), ("compile-wall-time", 20.0), ("compile-cpu-time", 15.0)];
-        let widen = |options: Self, (key, default): (&str, f64)| {
-            options.text("limits", key, &format!("{}ms", (default * factor * 1000.0).round()))
-        };
+        let widen = |options: Self, (key, default): (&str, f64)| options.clock("limits", key, default);
         if factor <= 1.0 {
             return self;
         }
-        // C++'s manifest has clocks of its own, which win over the general ones.
+        // Compiled languages' manifests have clocks of their own, which win over the general ones.
         let compile = format!("{}ms", (30_000.0 * factor).round());
-        seconds.into_iter().fold(self, widen).text("limits.cpp", "compile-wall-time", &compile).text(
-            "limits.cpp",
-            "compile-cpu-time",
-            &compile,
+        ["limits.c", "limits.cpp", "limits.java"].into_iter().fold(
+            seconds.into_iter().fold(self, widen),
+            |options, section| {
+                options.text(section, "compile-wall-time", &compile).text(section, "compile-cpu-time", &compile)
+            },
         )
     }
 
@@ -85,6 +83,12 @@ impl Options {
     #[must_use]
     pub fn text(self, section: &str, key: &str, value: &str) -> Self {
         self.set(section, key, format!("{value:?}"))
+    }
+
+    /// Sets a program's clock, in seconds on the machines that time-outs are made for: longer on a slow one.
+    #[must_use]
+    pub fn clock(self, section: &str, key: &str, seconds: f64) -> Self {
+        self.text(section, key, &format!("{}ms", (seconds * clock_factor() * 1000.0).round()))
     }
 
     /// Adds a variable to the daemon's environment.
@@ -120,4 +124,10 @@ fn next_uid_base() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let slot = (std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed)) % 400_000;
     1_879_048_192 + slot * 512
+}
+
+/// How many times longer programs may run on this machine: enough for what hits a clock on purpose to be over in
+/// reasonable time.
+fn clock_factor() -> f64 {
+    slowness().min(6.0)
 }

@@ -96,6 +96,13 @@ impl Installed {
             systemctl --no-pager status crankcase crankcase-spawner; journalctl --no-pager -n 20 -u 'crankcase*'; exit 1; }");
     }
 
+    /// Restarts both halves; both must come up at the first try.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.guest.ok("systemctl restart crankcase-spawner crankcase || {
+            journalctl --no-pager -n 40 -u 'crankcase*'; exit 1; }");
+    }
+
     /// Sends a request with a JSON body; `null` is a `GET`.
     #[track_caller]
     pub fn request(&mut self, path: &str, body: &Value) -> Value {

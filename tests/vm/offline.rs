@@ -46,7 +46,7 @@ fn an_export_is_imported_without_a_network() {
     assert_eq!(host.stdout("c", "#include <stdio.h>\nint main(void) { puts(\"offline\"); }"), "offline\n");
     // The host's own upgrades change nothing: here they take the interpreter away.
     host.guest.ok("mv /usr/bin/python3.11 /usr/bin/python3.11.gone");
-    host.guest.ok("systemctl restart crankcase-spawner crankcase");
+    host.restart();
     host.expect_up();
     assert_eq!(host.stdout("python", "print('still here')"), "still here\n");
 }

@@ -102,7 +102,7 @@ fn restart(host: &mut Installed) {
     let answer = host.run_in("kept", "python", "print('kept')");
     let before = host.history("kept");
     assert!(before.len() == 1 && before[0]["executionId"] == answer["executionId"], "{before:?}");
-    host.guest.ok("systemctl restart crankcase-spawner crankcase");
+    host.restart();
     host.expect_up();
     assert_eq!(host.history("kept"), before);
     assert_eq!(host.stdout("python", "print('after')"), "after\n");

@@ -1,5 +1,5 @@
-//! The suites that attack the sandbox and hit its limits, run in the machine by root, on cgroup v2 and Debian's kernel,
-//! against daemons that they start themselves from the package's programs.
+//! The suites that attack the sandbox, start programs ahead of need and hit limits, run in the machine by root, on cgroup
+//! v2 and Debian's kernel, against daemons that they start themselves from the package's programs.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -58,6 +58,12 @@ fn run(suite: &str, filters: &[&str]) {
 #[ignore = "full form: make test-vm"]
 fn security() {
     run("security", &[]);
+}
+
+#[test]
+#[ignore = "full form: make test-vm"]
+fn pools() {
+    run("pools", &[]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ use crate::spawner_client::SpawnerClient;
 use crate::warm::Pools;
 
 /// How long the spawner may take to be there at start.
-const SPAWNER_WAIT: Duration = Duration::from_secs(20);
+const SPAWNER_WAIT: Duration = Duration::from_secs(120);
 /// Between two looks at figures that nobody pushes.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(2);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
