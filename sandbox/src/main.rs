@@ -35,7 +35,7 @@ const CAPABILITIES: [u32; 8] = [0, 1, 5, 6, 7, 8, 18, 21];
 
 fn main() -> ExitCode {
     let result = Options::from_env().and_then(|options| match options.mode {
-        RunMode::Supervise => supervise::supervise(options.remove.as_deref()),
+        RunMode::Supervise => supervise::supervise(options.remove.as_deref(), options.cgroup_base.as_deref()),
         RunMode::Serve => serve(&options),
     });
     match result {

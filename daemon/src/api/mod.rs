@@ -25,6 +25,7 @@ mod room;
 pub mod server;
 mod service;
 pub mod settings;
+mod socket_head;
 mod state;
 
 #[cfg(test)]
@@ -43,7 +44,7 @@ mod testing;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -61,7 +62,8 @@ pub fn router(state: Shared) -> Router {
 /// All routes, with what `attach` puts around them (the Socket.IO layer) within the layers of this module.
 ///
 /// The layers from the outside in: CORS, so that every answer carries its headers; the client's address;
-/// the shape of Piston's errors; panics to a 500. The rate limit wraps only the routes that cost something.
+/// the shape of Piston's errors; panics to a 500; what a socket's first request is cut down to. The rate limit wraps only
+/// the routes that cost something.
 pub fn router_with(state: Shared, attach: impl FnOnce(Router) -> Router) -> Router {
     let settings = state.settings();
     let mut limited = Router::new()
@@ -85,6 +87,7 @@ pub fn router_with(state: Shared, attach: impl FnOnce(Router) -> Router) -> Rout
         .method_not_allowed_fallback(service::not_found)
         .with_state(Arc::clone(&state));
     attach(routes)
+        .layer(map_request(socket_head::cut))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn(piston::shape))
         .layer(from_fn_with_state(state, address::identify))

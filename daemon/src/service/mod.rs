@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ConnectInfo;
-use axum::middleware::map_request;
 use crankcase_runtimes::Registry;
 use serde_json::json;
 use thiserror::Error;
@@ -40,7 +39,6 @@ use crate::rooms::Rooms;
 use crate::rooms::bus::Bus;
 use crate::rooms::limits::RoomLimits;
 use crate::rooms::registry::RoomRegistry;
-use crate::rooms::socket::cut_head;
 use crate::spawner_client::SpawnerClient;
 use crate::warm::Pools;
 
@@ -159,8 +157,7 @@ impl Service {
             started_at,
         });
         let (socket_layer, sockets) = rooms.sockets(Arc::new(jobs.clone()), peer_address);
-        let router =
-            crate::api::router_with(Arc::clone(&api), |router| router.layer(socket_layer).layer(map_request(cut_head)));
+        let router = crate::api::router_with(Arc::clone(&api), |router| router.layer(socket_layer));
 
         tokio::spawn({
             let (admission, stop) = (admission.clone(), stop.clone());

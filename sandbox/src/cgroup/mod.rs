@@ -48,6 +48,13 @@ pub struct ParentLimits {
     pub daemon: Option<u32>,
 }
 
+/// Removes what v1 needs for the spawner and its daemon, once both have ended.
+pub fn remove_control(base: Option<&str>) {
+    if let Ok(detect::Hierarchies::V1(mounts)) = detect::hierarchies() {
+        v1::remove_control(&mounts, base);
+    }
+}
+
 /// What a stage has used so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {

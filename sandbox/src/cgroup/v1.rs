@@ -20,13 +20,27 @@ const PERIOD_US: u64 = 100_000;
 /// What the spawner and its daemon weigh, as a multiple of all programs together.
 const AHEAD: u64 = 10;
 
+/// Their cgroup, in the CPU controller's hierarchy.
+const CONTROL: &str = "control";
+
 /// Gives the spawner and its daemon a share of their own. They compete with all programs together, sleep most of the time,
 /// and everybody waits for them. A failure would only make them slow.
 fn put_ahead(base: &Dir, shares: u64, daemon: Option<u32>) {
-    let Ok(control) = base.child("control") else { return };
+    let Ok(control) = base.child(CONTROL) else { return };
     let _ = control.write("cpu.shares", &shares.min(262_144).to_string());
     for pid in [Some(0), daemon].into_iter().flatten() {
         let _ = control.write("cgroup.procs", &pid.to_string());
+    }
+}
+
+/// Takes that away when all in it have ended, which the last of them may be about to.
+pub fn remove_control(mounts: &HashMap<&'static str, PathBuf>, base: Option<&str>) {
+    let Some(Ok(base)) = mounts.get("cpu").map(|mount| make_path(mount, base.unwrap_or("crankcase"))) else { return };
+    for _ in 0..100 {
+        if base.remove_child(CONTROL).is_ok() || !base.path().join(CONTROL).exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -6,7 +6,6 @@
 mod bucket;
 mod connection;
 mod execute;
-mod head;
 mod outbox;
 mod session;
 
@@ -28,7 +27,6 @@ use super::origins::Origins;
 use super::registry::RoomRegistry;
 use crate::jobs::Runner;
 use connection::Connection;
-pub use head::cut as cut_head;
 
 /// Messages that the library itself holds for one connection; our own queue stands behind it.
 const ENGINE_BUFFER: usize = 64;

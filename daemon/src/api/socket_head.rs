@@ -1,6 +1,6 @@
 //! The head of the request that connects a socket, cut down to what is needed of it.
 //!
-//! The library keeps that head for as long as the socket lives, and every part of it is a slice of the buffer that the
+//! The Socket.IO library keeps that head for as long as the socket lives, and every part of it is a slice of the buffer that the
 //! whole request was read into: 8 KiB a connection, cookies included.
 
 use axum::extract::{OriginalUri, Request};
