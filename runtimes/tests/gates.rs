@@ -109,7 +109,12 @@ impl Place {
             .args(command.argv[1..].iter().map(local))
             .env_clear()
             .envs(command.env.iter().map(|(key, value)| (key, local(value))))
-            .envs(template.then(|| ("LD_PRELOAD", fork_library())))
+            .envs(template.then(|| {
+                (
+                    "LD_PRELOAD",
+                    preload(command.env.iter().find(|(key, _)| key == "LD_PRELOAD").map(|(_, value)| local(value))),
+                )
+            }))
             .current_dir(self.work())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -253,12 +258,13 @@ impl Gated {
     }
 }
 
-/// What templates are preloaded with; without an order of the spawner's it forks as libc does.
-fn fork_library() -> std::path::PathBuf {
+/// What templates are preloaded with, beside what the gate is by itself; without an order of the spawner's it forks as
+/// libc does.
+fn preload(own: Option<String>) -> String {
     let tests = std::env::current_exe().unwrap();
     let library = tests.ancestors().nth(2).unwrap().join("libcrankcase_fork.so");
     assert!(library.exists(), "{} is missing: cargo build --workspace", library.display());
-    library
+    own.into_iter().fold(library.display().to_string(), |all, own| format!("{all} {own}"))
 }
 
 /// A process's state and exit status (proc(5), stat, fields 3 and 52).
