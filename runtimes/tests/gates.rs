@@ -3,6 +3,9 @@
 //! The cases are data, `tests/warm/LANGUAGE.toml`, because the daemon has to pass them as well. Here the spawner's side
 //! of a gate is played without a sandbox. A language that is not installed is reported as SKIP.
 
+#[path = "../../tests/warm/case.rs"]
+mod case;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -13,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use case::Case;
 use crankcase_runtimes::{Plan, Registry, Request, Runtime, WarmStart};
 use crankcase_sandbox::fork::GATE_FD;
 use crankcase_sandbox::spec::{SourceFile, StageCommand};
@@ -33,20 +37,6 @@ struct Cases {
     /// Prints one line of words, each drawn anew in every process.
     #[serde(default)]
     seeds: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    code: String,
-    #[serde(default)]
-    stdin: String,
-    #[serde(default)]
-    files: BTreeMap<String, String>,
-    /// It would see a difference, and is therefore started plainly.
-    #[serde(default)]
-    plain: bool,
 }
 
 /// What a program shows; the work directory's path is `/box` in it.

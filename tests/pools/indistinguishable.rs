@@ -1,13 +1,15 @@
 //! Programs that look for differences (`tests/warm/LANGUAGE.toml`), in real sandboxes: by a daemon that starts each of them
 //! plainly, and by one that has their interpreters ready. All that a client is told has to be the same.
 
-use std::collections::BTreeMap;
-
 use crankcase_tests::{Daemon, Options};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{filled, warm_hits};
+use case::Case;
+
+#[path = "../warm/case.rs"]
+mod case;
 
 /// Within this program: where it is run the sources need not be.
 const LANGUAGES: [(&str, &str); 6] = [
@@ -22,18 +24,6 @@ const LANGUAGES: [(&str, &str); 6] = [
 #[derive(Deserialize)]
 struct Cases {
     case: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    code: String,
-    #[serde(default)]
-    stdin: String,
-    #[serde(default)]
-    files: BTreeMap<String, String>,
-    #[serde(default)]
-    plain: bool,
 }
 
 /// What a client sees of a run, but for what it took.

@@ -1,7 +1,7 @@
 //! The head of the request that connects a socket, cut down to what is needed of it.
 //!
-//! The Socket.IO library keeps that head for as long as the socket lives, and every part of it is a slice of the buffer that the
-//! whole request was read into: 8 KiB a connection, cookies included.
+//! The Socket.IO library keeps that head for as long as the socket lives, and every part of it is a slice of the buffer
+//! that the whole request was read into: 8 KiB a connection, cookies included.
 
 use axum::extract::{OriginalUri, Request};
 use http::header::{CONTENT_TYPE, SEC_WEBSOCKET_KEY};

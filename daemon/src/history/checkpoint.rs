@@ -1,8 +1,6 @@
 //! Moving the write-ahead log's pages into the main file, off the writer's way.
 //!
 //! A checkpoint copies pages and syncs two files, which takes as long as the disk likes; the writer goes on meanwhile.
-//! A short log is only synced: copied to its end it would start again from its beginning, and the first write after that
-//! waits for a sync of the disk. A run after a pause, that is; so this happens once in [`FEW`] pages.
 //! Three things follow, by the log's length as a share of [`Options::max_log_bytes`]:
 //! - A log that is written without a pause is never copied to its very end, and so never starts again from its
 //!   beginning. From 1/4 on the writer copies the last pages itself, once few are left. (With gaps of some
@@ -10,6 +8,9 @@
 //! - A writer that is faster than the disk would outrun the copying. From 1/2 on it pauses after each commit, for
 //!   about twice as long as copying what it wrote will take, [`LONGEST_PAUSE`] at most.
 //! - At the whole the writer waits until all is copied. That takes a disk that cannot keep up at all.
+//!
+//! A short log is only synced: copied to its end it would start again from its beginning, and the first write after that
+//! waits for a sync of the disk. A run after a pause, that is; so this happens once in [`FEW`] pages.
 
 use std::fs::File;
 use std::path::Path;
