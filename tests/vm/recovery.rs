@@ -6,9 +6,27 @@ use serde_json::Value;
 
 use crate::installed::{Installed, SERVICE};
 
-/// The cgroups of sandboxes that are left.
-const NO_SANDBOX_LEFT: &str =
-    "! find /sys/fs/cgroup/system.slice/crankcase-spawner.service -path '*/jobs/*' -type d | grep .";
+/// One spawner has a place among the cgroups: what those before it left is removed.
+const ONE_SPAWNER: &str = "test $(ls -d /sys/fs/cgroup/system.slice/crankcase-spawner.service/i*/ | wc -l) = 1";
+
+/// A program that stays, and where it lives.
+struct Program {
+    pid: i32,
+    cgroup: String,
+}
+
+fn start_in(host: &mut Installed, room: &str) -> Program {
+    let pid = host.start_in(room, &format!("token-{room}"));
+    let cgroup = host.guest.ok(&format!("cut -d: -f3 /proc/{pid}/cgroup"));
+    Program { pid, cgroup: format!("/sys/fs/cgroup{}", cgroup.trim()) }
+}
+
+/// Neither the program nor its cgroup is left.
+#[track_caller]
+fn expect_gone(host: &mut Installed, program: &Program) {
+    let Program { pid, cgroup } = program;
+    host.guest.eventually(SERVICE, &format!("! kill -0 {pid} 2>/dev/null && ! test -d {cgroup}"));
+}
 
 fn kill(host: &mut Installed, pid: i32) {
     host.guest.ok(&format!("kill -9 {pid}"));
@@ -18,7 +36,7 @@ fn kill(host: &mut Installed, pid: i32) {
 fn expect_next(host: &mut Installed) {
     host.expect_up();
     assert_eq!(host.stdout("python", "print('next')"), "next\n");
-    host.guest.eventually(SERVICE, NO_SANDBOX_LEFT);
+    host.guest.eventually(SERVICE, ONE_SPAWNER);
     host.guest.eventually(SERVICE, "test $(systemctl is-system-running) = running");
 }
 
@@ -34,34 +52,35 @@ fn every_process_may_be_killed() {
     let mut host = Installed::resume();
 
     // The daemon: its runs are closed in the history at the next start, and no program outlives it.
-    let program = host.start_in("daemon", "token-daemon");
+    let program = start_in(&mut host, "daemon");
     let daemon = host.main_pid("crankcase");
     let spawner = host.main_pid("crankcase-spawner");
     kill(&mut host, daemon);
-    host.guest.eventually(SERVICE, &format!("! kill -0 {program} 2>/dev/null"));
+    expect_gone(&mut host, &program);
     expect_next(&mut host);
     assert_ne!(host.main_pid("crankcase"), daemon);
     assert_eq!(host.main_pid("crankcase-spawner"), spawner, "the spawner went on");
     expect_interrupted(&host.history("daemon")[0]);
 
     // The spawner: its runs end as interrupted, the daemon stays and is served by the next one.
-    let program = host.start_in("spawner", "token-spawner");
+    let program = start_in(&mut host, "spawner");
     let daemon = host.main_pid("crankcase");
     kill(&mut host, spawner);
     expect_interrupted(&host.answer_of("token-spawner"));
-    host.guest.eventually(SERVICE, &format!("! kill -0 {program} 2>/dev/null"));
+    expect_gone(&mut host, &program);
     expect_next(&mut host);
     assert_ne!(host.main_pid("crankcase-spawner"), spawner);
     assert_eq!(host.main_pid("crankcase"), daemon, "the daemon went on");
 
     // The init of a sandbox: the run ends, said as a failure of ours or the program's death, and nothing else is harmed.
-    let program = host.start_in("init", "token-init");
-    let init = host.guest.ok(&format!("awk '/^PPid/{{print $2}}' /proc/{program}/status"));
+    let program = start_in(&mut host, "init");
+    let init = host.guest.ok(&format!("awk '/^PPid/{{print $2}}' /proc/{}/status", program.pid));
     let init: i32 = init.trim().parse().expect("a process id");
     assert_ne!(init, host.main_pid("crankcase-spawner"));
     kill(&mut host, init);
     let answer = host.answer_of("token-init");
     assert_ne!(answer["exitCode"], 0, "{answer}");
+    expect_gone(&mut host, &program);
     expect_next(&mut host);
     assert_eq!(host.main_pid("crankcase"), daemon);
 

@@ -56,8 +56,11 @@ def gate():
         # There is none, or it fails: `site` is to see that.
         outcome = error.with_traceback(None)
 
-    # Brings in the pages of the compiler, which comes next.
-    exec(compile("def f(a):\n return [x for x in a]\nf('')", "", "exec"), {})
+    def rehearse():
+        # Brings in the pages of the compiler and of what runs a program, which come next.
+        exec(compile("def f(a):\n return [x for x in a]\nf('')\nprint(end='')", "", "exec"), {})
+
+    rehearse()
     # What lives now is neither looked at nor copied by a collection, of which the end of a run is one. All but the names
     # of the program: what they refer to would never be collected. A dict that is empty in a collection leaves the
     # collector's books, and comes back to them as a young one.
@@ -77,6 +80,7 @@ def gate():
                 continue
             if child == 0:
                 in_fork()
+                rehearse()
                 os.write(63, b"R")
         if message != b"G":
             os._exit(0)

@@ -54,12 +54,12 @@ pub fn fork() -> i32 {
         return sys::libc_fork();
     }
     let Ok((order, fds)) = Order::receive(sys::borrow(ORDERS_FD)) else { return sys::libc_fork() };
-    let copies = if order.background { Copies::of_this_process() } else { Copies::default() };
+    let copies = order.background.then(Copies::of_this_process);
     let cgroup = fds.cgroup.first().filter(|_| order.clone_into).map(|fd| fd.as_fd());
     let cloned = setns(&fds.namespaces[PID], CloneFlags::CLONE_NEWPID)
         .and_then(|()| sys::clone_in_place(cgroup, between, &(&order, &fds)));
     match cloned {
-        Ok(0) => match introduce(&copies) {
+        Ok(0) => match introduce(copies) {
             Ok(()) => 0,
             Err(_) => sys::exit(1),
         },
@@ -126,10 +126,10 @@ fn enter(order: &Order, fds: &OrderFds) -> Result<(), SandboxError> {
 }
 
 /// In the payload: tells the spawner who it is.
-fn introduce(copies: &Copies) -> Result<(), Errno> {
+fn introduce(copies: Option<&Copies>) -> Result<(), Errno> {
     IN_SANDBOX.store(true, Ordering::Relaxed);
     setsid()?;
-    copies.take();
+    copies.inspect(|copies| copies.take());
     // Until the process between has ended init is not its parent, and could not wait for it.
     while getppid().as_raw() != 1 {
         std::thread::yield_now();

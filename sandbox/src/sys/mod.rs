@@ -20,7 +20,9 @@ pub use process::{
     keep_as, pidfd_kill, place_stdio, reset_priority, reset_signals, set_rlimit, set_rlimits, umask,
 };
 
-pub use template::{borrow, clone_in_place, libc_fork, populate, unset_environment, wait_for};
+pub use template::{
+    borrow, clone_in_place, libc_fork, populate_for_reading, populate_for_writing, unset_environment, wait_for,
+};
 
 use nix::errno::Errno;
 

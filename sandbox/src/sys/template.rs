@@ -121,9 +121,18 @@ extern "C" fn run<T>(job: *const libc::c_void) -> libc::c_long {
 }
 
 /// Gives this process pages of its own, as writing to each of them would. An advice: what cannot be done is left.
-pub fn populate(region: &Range<usize>) {
-    // SAFETY: the advice changes no byte, and the kernel checks the region.
-    unsafe { libc::madvise(region.start as *mut libc::c_void, region.len(), libc::MADV_POPULATE_WRITE) };
+pub fn populate_for_writing(region: &Range<usize>) {
+    populate(region, libc::MADV_POPULATE_WRITE);
+}
+
+/// Brings in the pages of this process, as reading each of them would. An advice: what cannot be done is left.
+pub fn populate_for_reading(region: &Range<usize>) {
+    populate(region, libc::MADV_POPULATE_READ);
+}
+
+fn populate(region: &Range<usize>, advice: libc::c_int) {
+    // SAFETY: neither advice changes a byte, and the kernel checks the region.
+    unsafe { libc::madvise(region.start as *mut libc::c_void, region.len(), advice) };
 }
 
 /// Waits for a child of [`clone_in_place`].
