@@ -1,15 +1,36 @@
 # The gate of Python: imported by `site` at the end of the interpreter's start, before it looks for the program.
 # PYTHONPATH brings it in. It takes itself back, and hands over to the system's own sitecustomize.
-def early_end(sys):
+def early_end(sys, get_objects):
     # The interpreter's end takes everything apart, which copies most of what a fork shares with its template. What a program
-    # can see of that is over when its streams go; if it ended well, so does the process then.
+    # can see of that is over when its streams go; if it ended well, so does the process then. If nothing that it made has an
+    # end which somebody hears of, there is nothing to see at all.
     import atexit
     from io import TextIOWrapper
     from os import _exit
     from _weakref import ref
 
     modules, ending, streams, names = sys.modules, sys.is_finalizing, [], {*vars(sys)}
+    # Past what a program's metaclasses may say.
+    ancestors, attributes = vars(type)["__mro__"].__get__, vars(type)["__dict__"].__get__
     del modules["atexit"]
+
+    def is_quiet():
+        # What was there before is frozen, and not among them. Files, generators and the like have a `__del__` too.
+        new = get_objects()
+        if len(new) > 10000:
+            return False
+        kinds, meta = {id(kind): kind for kind in map(type, new)}, set()
+        for key, kind in kinds.items():
+            for ancestor in ancestors(kind):
+                if "__del__" in attributes(ancestor) or ancestor is ref and kind is not ref:
+                    return False
+                if ancestor is type:
+                    meta.add(key)
+        for one in new:
+            # An object of a class with empty slots is not among them, but the class is.
+            if type(one) is ref and one.__callback__ or id(type(one)) in meta and "__del__" in attributes(one):
+                return False
+        return True
 
     def is_over():
         # After a program that reached its end its file's name is taken back; `sys.exit` and errors leave other traces.
@@ -25,6 +46,8 @@ def early_end(sys):
             if is_over() and all(type(stream) is TextIOWrapper for stream in both):
                 for stream in both:
                     stream.flush()
+                if is_quiet():
+                    _exit(0x43524E4B)
                 streams.extend([ref(stream, gone) for stream in both])
         except BaseException:
             # Whatever it is, the interpreter's own end meets it again, and says so.
@@ -66,7 +89,7 @@ def gate():
     # collector's books, and comes back to them as a young one.
     names = sys.modules["__main__"].__dict__
     items = dict(names)
-    held, in_fork = early_end(sys)
+    held, in_fork = early_end(sys, gc.get_objects)
     names.clear()
     gc.collect()
     gc.freeze()
