@@ -25,11 +25,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long an orderly end may take before the spawner is killed.
 const END_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Supervises; in the end the directory `remove`, with the spawner's socket, is gone, and so is the cgroup below
+/// Supervises; in the end the directory `remove`, with the spawner's socket, is gone, and so are the cgroups below
 /// `cgroup_base` that the spawner and its daemon were in, if nobody else is.
 pub fn supervise(remove: Option<&Path>, cgroup_base: Option<&str>) -> Result<(), String> {
     let result = keep_alive();
-    cgroup::remove_control(cgroup_base);
+    cgroup::remove_rest(cgroup_base);
     if let Some(directory) = remove {
         // What is in it was made by root before anybody else had a part in it; links are not followed.
         let _ = std::fs::remove_dir_all(directory);

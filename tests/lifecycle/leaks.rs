@@ -58,7 +58,7 @@ fn limits_and_refusals_leave_nothing_either() {
     let before = host::settled(&daemon);
     for _ in 0..5 {
         daemon.program("python", "while True: pass").milliseconds(200).run();
-        daemon.run("python", "x = b'x' * (1 << 31)").expect_limit("memory");
+        daemon.run("python", "x = [bytearray(1 << 20) for _ in range(2048)]").expect_limit("memory");
         daemon.run("bash", "yes").expect_limit("output");
         daemon.run("python", "import os\nwhile True: os.fork()").expect_limit("processes");
         daemon.run("c", "int main(void) { return x; }").expect_success();

@@ -48,10 +48,12 @@ pub struct ParentLimits {
     pub daemon: Option<u32>,
 }
 
-/// Removes what v1 needs for the spawner and its daemon, once both have ended.
-pub fn remove_control(base: Option<&str>) {
-    if let Ok(detect::Hierarchies::V1(mounts)) = detect::hierarchies() {
-        v1::remove_control(&mounts, base);
+/// Removes what a spawner cannot remove of the place that it stands in itself, once it and its daemon have ended.
+pub fn remove_rest(base: Option<&str>) {
+    match detect::hierarchies() {
+        Ok(detect::Hierarchies::V1(mounts)) => v1::remove_control(&mounts, base),
+        Ok(detect::Hierarchies::V2(mount)) => v2::remove_rest(&mount, base),
+        Err(_) => {}
     }
 }
 

@@ -23,10 +23,8 @@ const PERIOD_US: u64 = 100_000;
 
 /// This spawner's directories.
 pub struct Parent {
-    base: Dir,
     instance: Dir,
     jobs: Dir,
-    name: String,
     _lock: Lock,
 }
 
@@ -81,7 +79,7 @@ impl Parent {
         }
         instance.set("cpu.weight", &weight)?;
         jobs.set("cpu.weight", &weight)?;
-        Ok(Self { base, instance, jobs, name, _lock: lock })
+        Ok(Self { instance, jobs, _lock: lock })
     }
 
     pub fn memory_directory(&self) -> &Path {
@@ -99,10 +97,15 @@ impl Parent {
     pub fn remove(&self) {
         stale::remove_tree(&self.jobs);
         let _ = self.instance.remove_child("jobs");
-        // This process sits in `spawner`; a delegated base is removed by its owner, any other by the next start.
-        let _ = self.base.write("cgroup.procs", "0");
-        let _ = self.instance.remove_child("spawner");
-        let _ = self.base.remove_child(&self.name);
+        // This process sits in `spawner`, and no other place here may hold one: the rest goes by [`remove_rest`], or, in a
+        // delegated base, with the unit.
+    }
+}
+
+/// Takes away the places of spawners that have ended.
+pub fn remove_rest(mount: &Path, base: Option<&str>) {
+    if let Ok(base) = Dir::open(&mount.join(base.unwrap_or("crankcase").trim_start_matches('/'))) {
+        stale::remove_dead_instances(&base);
     }
 }
 
