@@ -78,7 +78,8 @@ impl Order {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![self.landlock_abi, u8::from(self.clone_into), u8::from(self.background), u8::from(self.ask)];
+        let mut bytes =
+            vec![self.landlock_abi, u8::from(self.clone_into), u8::from(self.background), u8::from(self.ask)];
         for (resource, value) in self.rlimits {
             bytes.extend_from_slice(&resource.to_le_bytes());
             bytes.extend_from_slice(&value.to_le_bytes());
@@ -109,7 +110,14 @@ impl Order {
             k: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
         };
         let seal = filter.chunks_exact(FILTER_BYTES).map(op).collect();
-        Some(Self { landlock_abi, clone_into: clone_into == 1, background: background == 1, ask: ask == 1, rlimits, seal })
+        Some(Self {
+            landlock_abi,
+            clone_into: clone_into == 1,
+            background: background == 1,
+            ask: ask == 1,
+            rlimits,
+            seal,
+        })
     }
 }
 

@@ -51,8 +51,16 @@ pub fn make(
     let net = shared.nets.take();
     let weighed = if background { leaf.weigh(true) } else { Ok(()) };
     let prepared = weighed.and_then(|()| leaf.entrances()).map_err(fail(Step::Cgroup)).and_then(|entrances| {
-        Plan::new(spec, host_id, &settings.hostname, shared.landlock_abi, &shared.filters, entrances, net.as_ref().map(Net::as_fd))
-            .ok_or(SandboxError { step: Step::MountBox, errno: 0 })
+        Plan::new(
+            spec,
+            host_id,
+            &settings.hostname,
+            shared.landlock_abi,
+            &shared.filters,
+            entrances,
+            net.as_ref().map(Net::as_fd),
+        )
+        .ok_or(SandboxError { step: Step::MountBox, errno: 0 })
     });
     let plan = match prepared {
         Ok(plan) => plan,
@@ -104,9 +112,8 @@ pub fn map_ids(shared: &Shared, made: &mut Made) -> Result<Vec<OwnedFd>, Sandbox
         made.net = Some(Net::of(&process).map_err(fail)?);
     }
     let namespaces = openat(&process, "ns", directory, Mode::empty()).map_err(fail)?;
-    let open_namespace = |name: &&str| {
-        openat(&namespaces, *name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)
-    };
+    let open_namespace =
+        |name: &&str| openat(&namespaces, *name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail);
     let namespaces = NAMESPACE_FILES.iter().map(open_namespace).collect::<Result<_, _>>()?;
     send(made.control.as_raw_fd(), &[MAPPED], MsgFlags::MSG_NOSIGNAL).map_err(fail)?;
     Ok(namespaces)

@@ -23,8 +23,8 @@ use super::epoll::{Poll, Token};
 use super::make::{self, Made};
 use super::stage::{Cause, Ended, Stage};
 use crate::cgroup::{Leaf, Usage};
-use listening::Listening;
 use crankcase_sandbox::sys;
+use listening::Listening;
 
 /// How soon to try again to remove a cgroup whose last process is still being taken down.
 pub(super) const RETRY: Duration = Duration::from_millis(5);
@@ -87,6 +87,8 @@ pub struct Sandbox {
     background: bool,
     events: Vec<(Event, Vec<OwnedFd>)>,
     retry_at: Option<Instant>,
+    /// The first stage's cgroup is removed.
+    first_leaf_gone: bool,
     /// Whether programs in it asked for IP sockets.
     listening: Listening,
 }
@@ -107,6 +109,7 @@ impl Sandbox {
             background,
             events: Vec::new(),
             retry_at: None,
+            first_leaf_gone: false,
             listening: Listening::default(),
         }
     }
@@ -442,7 +445,7 @@ impl Sandbox {
             State::Spent | State::Gone => {}
             State::Killed => self.ended(Ended { exit: Exit::Signal(9), box_full: false }),
             // With memory.oom.group the OOM killer takes init along.
-            State::Running if self.counters().0.oom_kills > 0 => {
+            State::Running if self.stage.as_ref().is_some_and(|stage| stage.is_out_of_memory(self.counters().0)) => {
                 self.ended(Ended { exit: Exit::Signal(9), box_full: false });
             }
             _ => self.fail(SandboxError { step: Step::InitDied, errno: 0 }),
@@ -451,15 +454,19 @@ impl Sandbox {
 
     /// Removes the cgroups; nothing else outlives the processes.
     fn remove(&mut self, shared: &Shared) {
-        let busy =
-            self.later_leaves.iter().chain([&self.made.leaf]).any(|leaf| match shared.cgroups.remove_leaf(leaf) {
-                Ok(()) => false,
-                Err(_) => {
-                    leaf.kill();
-                    true
-                }
-            });
-        if busy {
+        let busy = |leaf: &Leaf| {
+            let busy = shared.cgroups.remove_leaf(leaf).is_err();
+            if busy {
+                leaf.kill();
+            }
+            busy
+        };
+        // One that is not ours any more may be another's by the next try.
+        self.later_leaves.retain(busy);
+        if !self.first_leaf_gone {
+            self.first_leaf_gone = !busy(&self.made.leaf);
+        }
+        if !(self.later_leaves.is_empty() && self.first_leaf_gone) {
             self.retry_at = Some(Instant::now() + RETRY);
             return;
         }
