@@ -125,6 +125,9 @@ pub enum Request {
         /// Its pid in the sandbox.
         pid: u32,
     },
+    /// From the spawner to a sandbox's init alone: a program wants IP sockets. The listener comes along; init agrees
+    /// to everything it is asked, since the spawner knows by now.
+    Agree,
     /// Lets the payload go; its clocks start.
     Start {
         /// Which sandbox.
@@ -255,6 +258,7 @@ impl Request {
                 w.u8(11);
                 w.u32(*pid);
             }
+            Self::Agree => w.u8(12),
             Self::Start { id } => {
                 w.u8(5);
                 w.u32(*id);
@@ -309,6 +313,7 @@ impl Request {
                 Self::CreateTemplate { id, spec, limits: read_limits(&mut r)?, command: decode_command(&mut r)? }
             }
             11 => Self::Adopt { pid: r.u32()? },
+            12 => Self::Agree,
             10 => Self::Fork { id: r.u32()?, template: r.u32()?, limits: read_limits(&mut r)? },
             16 => {
                 let (id, name) = (r.u32()?, r.text("file name")?);

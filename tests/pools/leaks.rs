@@ -7,7 +7,8 @@ use super::{daemon, filled, python, warm_hits};
 #[test]
 fn five_hundred_warm_runs_leave_nothing() {
     let daemon = daemon(python(4).set("warm", "template-runs", 100).set("warm", "prepared", 2));
-    for _ in 0..10 {
+    // As many as it takes for what is kept for another sandbox (network namespaces, cgroups) to stand.
+    for _ in 0..100 {
         daemon.run("python", "print(1)").expect_success();
     }
     filled(&daemon);
@@ -21,7 +22,7 @@ fn five_hundred_warm_runs_leave_nothing() {
         };
         daemon.run("python", code).expect_success();
     }
-    assert_eq!(warm_hits(&daemon, "python"), 510);
+    assert_eq!(warm_hits(&daemon, "python"), 600);
     filled(&daemon);
     host::expect_back_to(&daemon, &before);
 }

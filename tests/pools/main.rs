@@ -5,6 +5,7 @@ mod failures;
 mod indistinguishable;
 mod leaks;
 mod limits;
+mod networks;
 mod paths;
 mod single_use;
 

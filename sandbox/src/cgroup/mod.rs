@@ -71,7 +71,7 @@ pub struct Usage {
 /// The place under which all stages of this spawner live.
 pub enum Parent {
     /// Controllers in hierarchies of their own.
-    V1(v1::Parent),
+    V1(Box<v1::Parent>),
     /// The unified hierarchy.
     V2(v2::Parent),
 }
@@ -94,7 +94,9 @@ impl Parent {
     /// [`SetupError`], which names what is missing.
     pub fn set_up(base: Option<&str>, instance: u32, limits: ParentLimits) -> Result<Self, SetupError> {
         match detect::hierarchies()? {
-            detect::Hierarchies::V1(mounts) => v1::Parent::set_up(&mounts, base, instance, limits).map(Self::V1),
+            detect::Hierarchies::V1(mounts) => {
+                v1::Parent::set_up(&mounts, base, instance, limits).map(Box::new).map(Self::V1)
+            }
             detect::Hierarchies::V2(mount) => v2::Parent::set_up(&mount, base, instance, limits).map(Self::V2),
         }
     }
@@ -126,7 +128,7 @@ impl Parent {
         }
     }
 
-    /// Removes the cgroup of a stage.
+    /// Removes the cgroup of a stage, which is not to be used any more: an empty one may be kept for another stage.
     ///
     /// # Errors
     /// `EBUSY` while a process is still being taken down; try again.
@@ -239,7 +241,7 @@ impl Leaf {
         }
     }
 
-    /// The largest number of bytes it ever held.
+    /// The largest number of bytes it held for its stage.
     ///
     /// # Errors
     /// The kernel's errno.

@@ -1,9 +1,11 @@
 //! cgroup v1: one directory in each of four hierarchies (three where `cpu` and `cpuacct` are mounted together).
 //! See Documentation/admin-guide/cgroup-v1 of the kernel.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crankcase_sandbox::spec::StageLimits;
@@ -19,6 +21,11 @@ const PERIOD_US: u64 = 100_000;
 
 /// What the spawner and its daemon weigh, as a multiple of all programs together.
 const AHEAD: u64 = 10;
+
+/// Leaves that may wait for another stage.
+const SPARE_MAX: usize = 8;
+/// Bytes that a leaf may hold when nobody is in it, for each CPU: what the kernel charges ahead of need (64 pages).
+const CHARGED_AHEAD: u64 = 64 * 4096;
 
 /// Their cgroup, in the CPU controller's hierarchy.
 const CONTROL: &str = "control";
@@ -65,12 +72,25 @@ pub struct Parent {
     name: String,
     /// One in each hierarchy: each is looked through by itself.
     _locks: Vec<Lock>,
+    /// Empty leaves, to be used again: making and removing four directories is a twentieth of a short run's CPU time.
+    spare: RefCell<Vec<Leaf>>,
+    /// Bytes that a spare one may hold.
+    residue_max: u64,
 }
 
-/// A stage's directories.
+/// A stage's directories. They may serve one stage after another: counters that only grow are taken from a base at a stage's
+/// start, the peak is started anew, and of what it holds when it is empty little may be left.
+#[derive(Clone)]
 pub struct Leaf {
-    dirs: Places<Dir>,
+    dirs: Rc<Places<Dir>>,
     name: String,
+    /// Bytes that it held before its present stage, and that do not count.
+    residue: Cell<u64>,
+    /// The limits of memory and bandwidth that stand in it.
+    memory_max: Cell<u64>,
+    quota: Cell<u64>,
+    /// It stands at a low weight.
+    light: Cell<bool>,
 }
 
 impl Parent {
@@ -116,7 +136,11 @@ impl Parent {
         base.cpu.set("cpu.shares", &shares.to_string())?;
         instance.cpu.set("cpu.shares", &shares.to_string())?;
         put_ahead(&base.cpu, shares * AHEAD, limits.daemon);
-        Ok(Self { base, instance, name, _locks: locks })
+        // What is made below takes it from here.
+        instance.memory.set("memory.swappiness", "0")?;
+        let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        let (spare, residue_max) = (RefCell::default(), CHARGED_AHEAD * (cpus + 1));
+        Ok(Self { base, instance, name, _locks: locks, spare, residue_max })
     }
 
     pub fn memory_directory(&self) -> &Path {
@@ -124,18 +148,31 @@ impl Parent {
     }
 
     pub fn leaf(&self, name: &str) -> Result<Leaf, Errno> {
+        if let Some(leaf) = self.spare.borrow_mut().pop() {
+            return Ok(leaf);
+        }
+        let dirs = Places {
+            memory: self.instance.memory.new_child(name)?,
+            pids: self.instance.pids.new_child(name)?,
+            cpu: self.instance.cpu.new_child(name)?,
+            cpuacct: self.instance.cpuacct.as_ref().map(|dir| dir.new_child(name)).transpose()?,
+        };
         Ok(Leaf {
-            dirs: Places {
-                memory: self.instance.memory.new_child(name)?,
-                pids: self.instance.pids.new_child(name)?,
-                cpu: self.instance.cpu.new_child(name)?,
-                cpuacct: self.instance.cpuacct.as_ref().map(|dir| dir.new_child(name)).transpose()?,
-            },
+            dirs: Rc::new(dirs),
             name: name.to_owned(),
+            residue: Cell::new(0),
+            memory_max: Cell::new(u64::MAX),
+            quota: Cell::new(0),
+            light: Cell::new(false),
         })
     }
 
+    /// Removes it, or keeps it for another stage. Any doubt removes it.
     pub fn remove_leaf(&self, leaf: &Leaf) -> Result<(), Errno> {
+        if self.spare.borrow().len() < SPARE_MAX && leaf.reset(self.residue_max).unwrap_or(false) {
+            self.spare.borrow_mut().push(leaf.clone());
+            return Ok(());
+        }
         self.instance.all().try_for_each(|dir| dir.remove_child(&leaf.name))
     }
 
@@ -166,18 +203,54 @@ impl Leaf {
         self.dirs.all().try_for_each(|dir| dir.write_number("cgroup.procs", pid.as_raw().unsigned_abs().into()))
     }
 
-    pub fn limit(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
-        let memory = &self.dirs.memory;
-        memory.write_number("memory.limit_in_bytes", limits.memory.get())?;
-        memory.write("memory.swappiness", "0")?;
-        match memory.write_number("memory.memsw.limit_in_bytes", limits.memory.get()) {
-            // Without swap accounting there is no such file, and swappiness 0 must do.
-            Ok(()) | Err(Errno::ENOENT | Errno::EOPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
+    /// Makes it as good as new, if it is empty and holds at most `residue_max` bytes; false if not.
+    fn reset(&self, residue_max: u64) -> Result<bool, Errno> {
+        if self.dirs.pids.number("pids.current")? != 0 {
+            return Ok(false);
         }
+        let memory = &self.dirs.memory;
+        let residue = memory.number("memory.usage_in_bytes")?;
+        if residue > residue_max {
+            return Ok(false);
+        }
+        memory.write("memory.max_usage_in_bytes", "0")?;
+        self.residue.set(residue);
+        if self.light.get() {
+            self.weigh(false)?;
+        }
+        if self.quota.get() > 0 {
+            // What the stage has used up of its bandwidth would hold the next one's init up.
+            self.dirs.cpu.write_number("cpu.cfs_quota_us", self.quota.get())?;
+        }
+        Ok(true)
+    }
+
+    pub fn limit(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
+        self.limit_memory(limits.memory.get() + self.residue.get())?;
         self.limit_pids(limits, extra_pids)?;
-        self.dirs.cpu.write_number("cpu.cfs_period_us", PERIOD_US)?;
-        self.dirs.cpu.write_number("cpu.cfs_quota_us", limits.cpu_quota.get() * PERIOD_US / 1000)
+        let quota = limits.cpu_quota.get() * PERIOD_US / 1000;
+        match self.quota.replace(quota) {
+            same if same == quota => return Ok(()),
+            0 => self.dirs.cpu.write_number("cpu.cfs_period_us", PERIOD_US)?,
+            _ => {}
+        }
+        self.dirs.cpu.write_number("cpu.cfs_quota_us", quota)
+    }
+
+    fn limit_memory(&self, bytes: u64) -> Result<(), Errno> {
+        let memory = &self.dirs.memory;
+        let with_swap = || match memory.write_number("memory.memsw.limit_in_bytes", bytes) {
+            // Without swap accounting there is no such file, and swappiness 0 must do.
+            Ok(()) | Err(Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        // Of the two limits this one must never be the smaller.
+        let raise = bytes > self.memory_max.replace(bytes);
+        if raise {
+            with_swap()?;
+        }
+        memory.write_number("memory.limit_in_bytes", bytes)?;
+        if raise { Ok(()) } else { with_swap() }
     }
 
     pub fn limit_pids(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
@@ -185,20 +258,17 @@ impl Leaf {
     }
 
     pub fn weigh(&self, background: bool) -> Result<(), Errno> {
+        self.light.set(background);
         self.dirs.cpu.write("cpu.shares", if background { "32" } else { "1024" })
     }
 
     pub fn forgive_memory(&self, limits: &StageLimits) -> Result<u64, Errno> {
         let memory = &self.dirs.memory;
         let held = memory.number("memory.usage_in_bytes")?;
-        let limit = limits.memory.get() + held;
-        // The larger of the two limits first: it must never be the smaller one.
-        match memory.write_number("memory.memsw.limit_in_bytes", limit) {
-            Ok(()) | Err(Errno::ENOENT | Errno::EOPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
-        }
-        memory.write_number("memory.limit_in_bytes", limit)?;
+        self.limit_memory(limits.memory.get() + held)?;
         memory.write("memory.max_usage_in_bytes", "0")?;
+        // It is part of what is held.
+        self.residue.set(0);
         Ok(held)
     }
 
@@ -212,7 +282,7 @@ impl Leaf {
     }
 
     pub fn peak_memory(&self) -> Result<u64, Errno> {
-        self.dirs.memory.number("memory.max_usage_in_bytes")
+        Ok(self.dirs.memory.number("memory.max_usage_in_bytes")?.saturating_sub(self.residue.get()))
     }
 
     pub fn processes(&self) -> Result<Vec<Pid>, Errno> {

@@ -13,8 +13,8 @@
 //!
 //! **Invariant.** The interpreter is single-threaded when it forks: its gate stands where no program has run yet.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
@@ -27,10 +27,13 @@ use super::{ENDED, FORKED, GATE_FD, ORDERS_FD, Order, OrderFds, install_filter};
 use crate::confine::{At as _, drop_privileges, landlock};
 use crate::outcome::{SandboxError, Step};
 use crate::report::Report;
+use crate::socket::send_frame;
 use crate::sys;
 
 /// Set in a payload, whose forks are its own affair.
 static IN_SANDBOX: AtomicBool = AtomicBool::new(false);
+/// The number of the listener's descriptor, from the process between to the payload.
+static LISTENER: AtomicI32 = AtomicI32::new(-1);
 
 /// The kinds of the order's namespaces, in its order, but for the last two: pid and user.
 const KINDS: [CloneFlags; 5] = [
@@ -119,10 +122,16 @@ fn enter(order: &Order, fds: &OrderFds) -> Result<(), SandboxError> {
     if order.landlock_abi > 0 {
         landlock(order.landlock_abi).at(Step::Landlock)?;
     }
-    sys::set_rlimits(&order.rlimits).at(Step::Rlimit)?;
     // As after an execve: programs may look at their own /proc.
     prctl::set_dumpable(true).at(Step::Capabilities)?;
-    install_filter(&order.seal).at(Step::Seccomp)
+    if order.ask {
+        let listener = sys::install_listening(&order.seal).at(Step::Seccomp)?;
+        LISTENER.store(listener.into_raw_fd(), Ordering::Relaxed);
+    } else {
+        install_filter(&order.seal).at(Step::Seccomp)?;
+    }
+    // The filter lets this through; the listener's number might have been above the limit.
+    sys::set_rlimits(&order.rlimits).at(Step::Rlimit)
 }
 
 /// In the payload: tells the spawner who it is.
@@ -136,5 +145,11 @@ fn introduce(copies: Option<&Copies>) -> Result<(), Errno> {
     }
     let mut message = [FORKED, 0, 0, 0, 0];
     message[1..].copy_from_slice(&getpid().as_raw().to_le_bytes());
-    send(GATE_FD, &message, MsgFlags::MSG_NOSIGNAL).map(drop)
+    match LISTENER.load(Ordering::Relaxed) {
+        listener @ 0.. => {
+            send_frame(&sys::borrow(GATE_FD), &message, &[sys::borrow(listener)])?;
+            close(listener)
+        }
+        _ => send_frame(&sys::borrow(GATE_FD), &message, &[]),
+    }
 }

@@ -22,6 +22,8 @@ pub struct Order {
     pub clone_into: bool,
     /// Nobody waits for it yet: it takes copies ahead of need of what it will write to.
     pub background: bool,
+    /// The filter asks before IP sockets are made; its listener is to be sent with the fork's first words.
+    pub ask: bool,
     /// The stage's limits.
     pub rlimits: Rlimits,
     /// The filter that takes away what entering took.
@@ -76,7 +78,8 @@ impl Order {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![self.landlock_abi, u8::from(self.clone_into), u8::from(self.background)];
+        let mut bytes =
+            vec![self.landlock_abi, u8::from(self.clone_into), u8::from(self.background), u8::from(self.ask)];
         for (resource, value) in self.rlimits {
             bytes.extend_from_slice(&resource.to_le_bytes());
             bytes.extend_from_slice(&value.to_le_bytes());
@@ -90,14 +93,14 @@ impl Order {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[landlock_abi, clone_into, background], rest) = bytes.split_first_chunk::<3>()?;
+        let (&[landlock_abi, clone_into, background, ask], rest) = bytes.split_first_chunk::<4>()?;
         let mut rlimits = Rlimits::default();
         let (limits, filter) = rest.split_at_checked(rlimits.len() * RLIMIT_BYTES)?;
         for (limit, bytes) in rlimits.iter_mut().zip(limits.chunks_exact(RLIMIT_BYTES)) {
             let (resource, value) = bytes.split_first_chunk::<4>()?;
             *limit = (u32::from_le_bytes(*resource), u64::from_le_bytes(value.try_into().ok()?));
         }
-        if clone_into > 1 || background > 1 || filter.len() % FILTER_BYTES != 0 {
+        if clone_into > 1 || background > 1 || ask > 1 || filter.len() % FILTER_BYTES != 0 {
             return None;
         }
         let op = |b: &[u8]| sock_filter {
@@ -107,7 +110,14 @@ impl Order {
             k: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
         };
         let seal = filter.chunks_exact(FILTER_BYTES).map(op).collect();
-        Some(Self { landlock_abi, clone_into: clone_into == 1, background: background == 1, rlimits, seal })
+        Some(Self {
+            landlock_abi,
+            clone_into: clone_into == 1,
+            background: background == 1,
+            ask: ask == 1,
+            rlimits,
+            seal,
+        })
     }
 }
 
@@ -121,6 +131,7 @@ mod tests {
             landlock_abi: 6,
             clone_into: true,
             background: false,
+            ask: true,
             rlimits: [(0, 1), (1, u64::MAX), (2, 3), (3, 4), (4, 5), (5, 6), (7, 8)],
             seal: vec![sock_filter { code: 0x15, jt: 1, jf: 2, k: 0xdead_beef }; 3],
         };

@@ -12,14 +12,14 @@ mod serve;
 mod template;
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::spec::SandboxSpec;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -30,6 +30,7 @@ use crate::root::TEMPLATE;
 use crate::seccomp::Filters;
 use crankcase_sandbox::confine::{At, drop_privileges, landlock};
 use crankcase_sandbox::report::Report;
+use crankcase_sandbox::socket::send_frame;
 use crankcase_sandbox::sys;
 pub use template::{TemplatePlan, run_template};
 
@@ -44,6 +45,8 @@ pub struct Plan<'a> {
     landlock_abi: u8,
     filters: &'a Filters,
     entrances: Vec<OwnedFd>,
+    /// The network namespace to enter; none where it is born in one.
+    net: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> Plan<'a> {
@@ -56,6 +59,7 @@ impl<'a> Plan<'a> {
         landlock_abi: u8,
         filters: &'a Filters,
         entrances: Vec<OwnedFd>,
+        net: Option<BorrowedFd<'a>>,
     ) -> Option<Self> {
         let options = |size: u64, inodes: u64, mode: &str| {
             CString::new(format!("size={size},nr_inodes={inodes},mode={mode},uid={host_id},gid={host_id}")).ok()
@@ -67,19 +71,26 @@ impl<'a> Plan<'a> {
             landlock_abi,
             filters,
             entrances,
+            net,
         })
     }
 }
 
 /// The life of init, in the child of the clone.
 pub fn run(plan: &Plan<'_>, control: OwnedFd) -> ! {
-    if let Err(error) = confine(plan, &control) {
-        let _ = tell(&control, Report::Failed(error));
+    let listener = match confine(plan, &control) {
+        Ok(listener) => listener,
+        Err(error) => {
+            let _ = tell(&control, Report::Failed(error));
+            sys::exit(1);
+        }
+    };
+    let fds: Vec<_> = listener.iter().map(|fd| fd.as_fd()).collect();
+    if send_frame(&control, &Report::Ready.encode(), &fds).is_err() {
         sys::exit(1);
     }
-    if tell(&control, Report::Ready).is_err() {
-        sys::exit(1);
-    }
+    // The spawner's from here on.
+    drop(listener);
     serve::serve(control)
 }
 
@@ -87,7 +98,8 @@ fn tell(control: &OwnedFd, report: Report) -> Result<(), Errno> {
     send(control.as_raw_fd(), &report.encode(), MsgFlags::MSG_NOSIGNAL).map(drop)
 }
 
-fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), SandboxError> {
+/// Returns the listener of the filter, where it asks.
+fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<Option<OwnedFd>, SandboxError> {
     // If the spawner dies in the middle of this, so do we.
     prctl::set_pdeathsig(Signal::SIGKILL).at(Step::DeathSignal)?;
     places(plan)?;
@@ -122,6 +134,9 @@ fn places(plan: &Plan<'_>) -> Result<(), SandboxError> {
     // The umask and the nice value of whoever started the spawner are not the program's.
     sys::umask(0o022);
     sys::reset_priority();
+    if let Some(net) = plan.net {
+        setns(net, CloneFlags::CLONE_NEWNET).at(Step::Namespaces)?;
+    }
     pivot()?;
     mounts(plan)?;
     sethostname(plan.hostname).at(Step::Hostname)?;

@@ -28,11 +28,13 @@ const LOAD_FDS: usize = 4;
 struct Init {
     control: OwnedFd,
     payload: Option<Pid>,
+    /// Where programs ask before they make IP sockets, once the spawner knows of it.
+    listeners: Vec<OwnedFd>,
     frame: Vec<u8>,
 }
 
 pub fn serve(control: OwnedFd) -> ! {
-    let mut init = Init { control, payload: None, frame: vec![0; FRAME_BYTES_MAX] };
+    let mut init = Init { control, payload: None, listeners: Vec::new(), frame: vec![0; FRAME_BYTES_MAX] };
     // Whatever ends this loop, the spawner is gone or lost trust: init ends, and with it everything in the sandbox.
     let _ = init.run();
     sys::exit(0)
@@ -45,15 +47,16 @@ impl Init {
         signals.thread_block()?;
         let children = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         loop {
-            let mut fds = [
-                PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
-                PollFd::new(children.as_fd(), PollFlags::POLLIN),
-            ];
+            let wanted = [self.control.as_fd(), children.as_fd()].into_iter();
+            let wanted = wanted.chain(self.listeners.iter().map(|fd| fd.as_fd()));
+            let mut fds: Vec<PollFd<'_>> = wanted.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             match poll(&mut fds, PollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
                 other => other?,
             };
-            let [requests, deaths] = fds.map(|fd| fd.any().unwrap_or(true));
+            let ready: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)).collect();
+            let (requests, deaths) = (!ready[0].is_empty(), !ready[1].is_empty());
+            self.agree(&ready[2..]);
             if deaths {
                 while children.read_signal()?.is_some() {}
                 self.reap()?;
@@ -62,6 +65,20 @@ impl Init {
                 tell(&self.control, Report::Failed(error))?;
             }
         }
+    }
+
+    /// Lets those who ask have their sockets; `ready` is what each listener has.
+    fn agree(&mut self, ready: &[PollFlags]) {
+        let mut ready = ready.iter();
+        self.listeners.retain(|listener| {
+            let ready = ready.next().copied().unwrap_or(PollFlags::empty());
+            if ready.contains(PollFlags::POLLIN) {
+                // Whoever asked may be gone by now.
+                let _ = sys::agree(listener.as_fd());
+            }
+            // Of those who could ask there is nobody left.
+            !ready.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)
+        });
     }
 
     /// The outer error ends init, the inner one is reported.
@@ -84,6 +101,10 @@ impl Init {
                 self.load(&command, |image| Payload::new(image, stdio, entrances, &limits, gate))
             }
             Request::Adopt { pid } if fds.is_empty() => self.adopt(pid),
+            Request::Agree if fds.len() == 1 => {
+                self.listeners.append(&mut fds);
+                Ok(())
+            }
             _ => return Err(Errno::EBADMSG),
         })
     }

@@ -17,6 +17,9 @@ pub enum Answer {
     Refuse(u16),
     /// Allowed if one of these holds, else it fails with the errno.
     Check(Vec<Rule>, u16),
+    /// Allowed if one of the first holds, allowed once whoever listens has agreed if one of the second does, else it fails
+    /// with the errno.
+    Ask(Vec<Rule>, Vec<Rule>, u16),
 }
 
 /// All conditions of a rule must hold.
@@ -99,13 +102,21 @@ fn decide(answer: &Answer) -> BpfProgram {
     match answer {
         Answer::Allow => vec![op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)],
         Answer::Refuse(errno) => vec![refuse(*errno)],
-        Answer::Check(rules, errno) => rules.iter().flat_map(check).chain(std::iter::once(refuse(*errno))).collect(),
+        Answer::Check(rules, errno) => checks(rules, libc::SECCOMP_RET_ALLOW).chain([refuse(*errno)]).collect(),
+        Answer::Ask(rules, asked, errno) => checks(rules, libc::SECCOMP_RET_ALLOW)
+            .chain(checks(asked, libc::SECCOMP_RET_USER_NOTIF))
+            .chain([refuse(*errno)])
+            .collect(),
     }
 }
 
-/// Allows when all conditions hold, else goes on behind itself.
-fn check(rule: &Rule) -> BpfProgram {
-    let mut program = vec![op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)];
+fn checks(rules: &[Rule], answer: u32) -> impl Iterator<Item = sock_filter> {
+    rules.iter().flat_map(move |rule| check(rule, answer))
+}
+
+/// Answers when all conditions hold, else goes on behind itself.
+fn check(rule: &Rule, answer: u32) -> BpfProgram {
+    let mut program = vec![op(RETURN, 0, 0, answer)];
     for condition in rule.iter().rev() {
         // Over the rest of this rule; rules are short.
         let skip = u8::try_from(program.len()).unwrap_or(u8::MAX);

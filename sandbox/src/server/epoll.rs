@@ -25,6 +25,8 @@ pub enum Token {
     Init(u32),
     /// A payload's go socket.
     Go(u32),
+    /// Somebody in a sandbox asks for an IP socket.
+    Ask(u32),
 }
 
 impl Token {
@@ -37,6 +39,7 @@ impl Token {
             Self::Control(key) => (4, key),
             Self::Init(key) => (5, key),
             Self::Go(key) => (6, key),
+            Self::Ask(key) => (7, key),
         };
         kind << 32 | u64::from(key)
     }
@@ -50,7 +53,8 @@ impl Token {
             3 => Self::Client(key),
             4 => Self::Control(key),
             5 => Self::Init(key),
-            _ => Self::Go(key),
+            6 => Self::Go(key),
+            _ => Self::Ask(key),
         }
     }
 }
@@ -123,6 +127,7 @@ mod tests {
             Token::Control(u32::MAX),
             Token::Init(0),
             Token::Go(9),
+            Token::Ask(3),
         ] {
             assert_eq!(Token::decode(token.encode()), token);
         }

@@ -14,14 +14,14 @@ use nix::unistd::{Pid, write};
 
 use super::Shared;
 use super::epoll::{Poll, Token};
+use super::net::Net;
 use crate::cgroup::Leaf;
 use crate::init::{self, MAPPED, Plan};
 use crankcase_sandbox::sys::{self, Cloned};
 
-/// Everything but the user namespace, which init enters last, and the cgroup namespace, whose root is wherever its maker
-/// stands: init enters it once it has its place.
-const NAMESPACES: u64 =
-    (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64;
+/// Everything but the network namespace, which may be one that served before, the user namespace, which init enters last,
+/// and the cgroup namespace, whose root is wherever its maker stands: init enters it once it has its place.
+const NAMESPACES: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64;
 
 /// A sandbox whose init is on its way.
 pub struct Made {
@@ -30,6 +30,8 @@ pub struct Made {
     pub control: OwnedFd,
     pub leaf: Leaf,
     pub slot: u32,
+    /// None until a new one is opened.
+    pub net: Option<Net>,
 }
 
 pub fn make(
@@ -46,10 +48,19 @@ pub fn make(
     let (control, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .map_err(fail(Step::Protocol))?;
     let leaf = shared.cgroups.leaf(&format!("s{key}")).map_err(fail(Step::Cgroup))?;
+    let net = shared.nets.take();
     let weighed = if background { leaf.weigh(true) } else { Ok(()) };
     let prepared = weighed.and_then(|()| leaf.entrances()).map_err(fail(Step::Cgroup)).and_then(|entrances| {
-        Plan::new(spec, host_id, &settings.hostname, shared.landlock_abi, &shared.filters, entrances)
-            .ok_or(SandboxError { step: Step::MountBox, errno: 0 })
+        Plan::new(
+            spec,
+            host_id,
+            &settings.hostname,
+            shared.landlock_abi,
+            &shared.filters,
+            entrances,
+            net.as_ref().map(Net::as_fd),
+        )
+        .ok_or(SandboxError { step: Step::MountBox, errno: 0 })
     });
     let plan = match prepared {
         Ok(plan) => plan,
@@ -58,7 +69,8 @@ pub fn make(
             return Err(error);
         }
     };
-    let (pid, pidfd) = match sys::clone3(NAMESPACES, leaf.clone_into()) {
+    let new_net = if net.is_none() { libc::CLONE_NEWNET as u64 } else { 0 };
+    let (pid, pidfd) = match sys::clone3(NAMESPACES | new_net, leaf.clone_into()) {
         Ok(Cloned::Child) => init::run(&plan, theirs),
         Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
         Err(errno) => {
@@ -67,7 +79,7 @@ pub fn make(
         }
     };
     drop(theirs);
-    let made = Made { pid, pidfd, control, leaf, slot };
+    let made = Made { pid, pidfd, control, leaf, slot, net };
     let watched = poll
         .add(made.control.as_fd(), Token::Control(key))
         .map_err(fail(Step::Protocol))
@@ -86,20 +98,22 @@ const NAMESPACE_FILES: [&str; 7] = ["mnt", "net", "ipc", "uts", "cgroup", "pid",
 
 /// Maps the one inner uid and gid to the sandbox's own on the host, and tells init. Returns its namespaces: later, when
 /// init is not dumpable any more, nobody could open them.
-pub fn map_ids(shared: &Shared, made: &Made) -> Result<Vec<OwnedFd>, SandboxError> {
+pub fn map_ids(shared: &Shared, made: &mut Made) -> Result<Vec<OwnedFd>, SandboxError> {
     let fail = |errno: Errno| SandboxError { step: Step::IdMap, errno: errno as i32 };
     let host_id = shared.settings.uid_base + made.slot;
     let map = format!("{INNER_ID} {host_id} 1");
+    let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let process = openat(&shared.proc, made.pid.to_string().as_str(), directory, Mode::empty()).map_err(fail)?;
     for (file, content) in [("uid_map", map.as_str()), ("setgroups", "deny"), ("gid_map", map.as_str())] {
-        let path = format!("{}/{file}", made.pid);
-        let fd =
-            openat(&shared.proc, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
+        let fd = openat(&process, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)?;
         write(&fd, content.as_bytes()).map_err(fail)?;
     }
-    let open_namespace = |name: &&str| {
-        let path = format!("{}/ns/{name}", made.pid);
-        openat(&shared.proc, path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail)
-    };
+    if made.net.is_none() {
+        made.net = Some(Net::of(&process).map_err(fail)?);
+    }
+    let namespaces = openat(&process, "ns", directory, Mode::empty()).map_err(fail)?;
+    let open_namespace =
+        |name: &&str| openat(&namespaces, *name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fail);
     let namespaces = NAMESPACE_FILES.iter().map(open_namespace).collect::<Result<_, _>>()?;
     send(made.control.as_raw_fd(), &[MAPPED], MsgFlags::MSG_NOSIGNAL).map_err(fail)?;
     Ok(namespaces)

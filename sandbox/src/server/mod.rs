@@ -3,6 +3,7 @@
 mod client;
 mod epoll;
 mod make;
+mod net;
 mod sandbox;
 mod stage;
 mod template;
@@ -52,6 +53,8 @@ pub struct Shared {
     cgroups: cgroup::Parent,
     /// The host's procfs, for uid and gid maps.
     proc: OwnedFd,
+    /// Network namespaces to be used again.
+    nets: net::Stock,
 }
 
 /// Everything the loop holds.
@@ -90,7 +93,7 @@ impl Server {
         // Highest first, so that the lowest are taken first.
         let free_slots = (0..settings.sandboxes_max).rev().collect();
         Ok(Self {
-            shared: Shared { settings, filters, landlock_abi, cgroups, proc },
+            shared: Shared { settings, filters, landlock_abi, cgroups, proc, nets: net::Stock::default() },
             poll,
             listener,
             clients: HashMap::new(),
@@ -251,7 +254,7 @@ impl Server {
                 let template = self.names.get(&(client, template)).copied();
                 self.fork(key, template, limits);
             }
-            (true, Request::Adopt { .. }) => return Err("a frame that is not the daemon's to send"),
+            (true, Request::Adopt { .. } | Request::Agree) => return Err("a frame that is not the daemon's to send"),
             (true, request) => {
                 let id = match &request {
                     Request::Write { id }
@@ -263,6 +266,7 @@ impl Server {
                     | Request::Create { id, .. } => *id,
                     Request::Hello { .. }
                     | Request::Adopt { .. }
+                    | Request::Agree
                     | Request::CreateTemplate { .. }
                     | Request::Fork { .. } => return Err("a second hello"),
                 };
@@ -348,12 +352,13 @@ impl Server {
     }
 
     fn serve_sandbox(&mut self, token: Token) {
-        let (Token::Control(key) | Token::Init(key) | Token::Go(key)) = token else { return };
+        let (Token::Control(key) | Token::Init(key) | Token::Go(key) | Token::Ask(key)) = token else { return };
         if let Some(sandbox) = self.sandboxes.get_mut(&key) {
             match token {
-                Token::Control(_) => sandbox.control_ready(&self.shared, &self.poll),
-                Token::Init(_) => sandbox.init_died(&self.shared, &self.poll),
-                _ => sandbox.go_ready(&self.poll),
+                Token::Control(_) => sandbox.control_ready(&self.shared, &self.poll, key),
+                Token::Init(_) => sandbox.init_died(&self.shared, &self.poll, key),
+                Token::Ask(_) => sandbox.asked(&self.poll),
+                _ => sandbox.go_ready(&self.poll, key),
             }
             self.settle(key);
         } else if let Some(template) = self.templates.get_mut(&key) {

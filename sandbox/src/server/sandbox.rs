@@ -1,6 +1,7 @@
 //! One sandbox as the spawner sees it: a state, an init, a cgroup a stage.
 
 mod gate;
+mod listening;
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -8,12 +9,12 @@ use std::time::{Duration, Instant};
 use crankcase_sandbox::fork::GO;
 use crankcase_sandbox::outcome::{Exit, SandboxError, Step};
 use crankcase_sandbox::report::{REPORT_BYTES, Report};
-use crankcase_sandbox::socket::{receive_frame, send_frame};
+use crankcase_sandbox::socket::{Received, receive_frame, send_frame};
 use crankcase_sandbox::spec::{StageCommand, StageLimits};
 use crankcase_sandbox::wire::{Event, GATE_MESSAGE_BYTES_MAX, Request, SandboxId};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 
@@ -23,6 +24,7 @@ use super::make::{self, Made};
 use super::stage::{Cause, Ended, Stage};
 use crate::cgroup::{Leaf, Usage};
 use crankcase_sandbox::sys;
+use listening::Listening;
 
 /// How soon to try again to remove a cgroup whose last process is still being taken down.
 pub(super) const RETRY: Duration = Duration::from_millis(5);
@@ -85,6 +87,10 @@ pub struct Sandbox {
     background: bool,
     events: Vec<(Event, Vec<OwnedFd>)>,
     retry_at: Option<Instant>,
+    /// The first stage's cgroup is removed.
+    first_leaf_gone: bool,
+    /// Whether programs in it asked for IP sockets.
+    listening: Listening,
 }
 
 impl Sandbox {
@@ -103,6 +109,8 @@ impl Sandbox {
             background,
             events: Vec::new(),
             retry_at: None,
+            first_leaf_gone: false,
+            listening: Listening::default(),
         }
     }
 
@@ -307,7 +315,7 @@ impl Sandbox {
     }
 
     /// init wrote a record or closed its socket.
-    pub fn control_ready(&mut self, shared: &Shared, poll: &Poll) {
+    pub fn control_ready(&mut self, shared: &Shared, poll: &Poll, key: u32) {
         loop {
             let mut record = [0_u8; REPORT_BYTES];
             let received = match receive_frame(&self.made.control, &mut record) {
@@ -323,17 +331,22 @@ impl Sandbox {
                     self.state = State::Idle;
                     self.events.push((Event::File { id: self.id }, received.fds));
                 }
-                Some(report) => self.report(report, shared, poll),
+                Some(report) => {
+                    if report == Report::Ready && self.state == State::Creating {
+                        self.listening.init(received.fds, poll, key);
+                    }
+                    self.report(report, shared, poll, key);
+                }
                 None => self.fail(SandboxError { step: Step::Protocol, errno: 0 }),
             }
         }
     }
 
-    fn report(&mut self, report: Report, shared: &Shared, poll: &Poll) {
+    fn report(&mut self, report: Report, shared: &Shared, poll: &Poll, key: u32) {
         let id = self.id;
         match (self.state, report) {
             (State::Killed | State::Spent | State::Dying | State::Gone, _) => {}
-            (State::Creating, Report::NeedsMap) => match make::map_ids(shared, &self.made) {
+            (State::Creating, Report::NeedsMap) => match make::map_ids(shared, &mut self.made) {
                 Ok(namespaces) => self.namespaces = namespaces,
                 Err(error) => self.fail(error),
             },
@@ -357,7 +370,7 @@ impl Sandbox {
             ) => {
                 let exit = if exited { Exit::Code(status) } else { Exit::Signal(status) };
                 // A failure between fork and execve may still lie in the go socket.
-                self.go_ready(poll);
+                self.go_ready(poll, key);
                 self.ended(Ended { exit, box_full });
             }
             (_, Report::Failed(error)) => self.fail(error),
@@ -366,15 +379,15 @@ impl Sandbox {
     }
 
     /// The payload executed (end of file), says why it could not, or its gate speaks.
-    pub fn go_ready(&mut self, poll: &Poll) {
+    pub fn go_ready(&mut self, poll: &Poll, key: u32) {
         while let Some(go) = self.stage.as_ref().and_then(|stage| stage.go.as_ref()) {
             let gate = self.stage.as_ref().is_some_and(|stage| stage.gate);
             let mut record = vec![0_u8; if gate { GATE_MESSAGE_BYTES_MAX } else { REPORT_BYTES }];
-            match recv(go.as_raw_fd(), &mut record, MsgFlags::MSG_DONTWAIT) {
+            match receive_frame(go, &mut record) {
                 Err(Errno::EAGAIN | Errno::EINTR) => return,
-                Ok(length @ 1..) => match Report::decode(&record[..length]) {
+                Ok(Received { length: length @ 1.., fds, .. }) => match Report::decode(&record[..length]) {
                     Some(Report::Failed(error)) => self.fail(error),
-                    None if gate => self.gate_said(&record[..length]),
+                    None if gate => self.gate_said(&record[..length], fds, poll, key),
                     _ => self.fail(SandboxError { step: Step::Protocol, errno: 0 }),
                 },
                 Ok(_) | Err(_) => {
@@ -388,6 +401,15 @@ impl Sandbox {
                     }
                 }
             }
+        }
+    }
+
+    /// Somebody in it wants an IP socket.
+    pub fn asked(&mut self, poll: &Poll) {
+        if let Err(errno) = self.listening.asked(&self.made.control, poll)
+            && self.init_alive
+        {
+            self.fail(at(Step::Protocol)(errno));
         }
     }
 
@@ -408,18 +430,22 @@ impl Sandbox {
     }
 
     /// The pidfd says that init, and so everything in the sandbox, is dead.
-    pub fn init_died(&mut self, shared: &Shared, poll: &Poll) {
-        self.control_ready(shared, poll);
+    pub fn init_died(&mut self, shared: &Shared, poll: &Poll, key: u32) {
+        self.control_ready(shared, poll, key);
         poll.remove(self.made.pidfd.as_fd());
         poll.remove(self.made.control.as_fd());
         let _ = waitpid(self.made.pid, None);
         self.init_alive = false;
+        let untouched = self.listening.end();
+        if let Some(net) = self.made.net.take() {
+            shared.nets.give_back(net, untouched);
+        }
         match self.state {
             State::Dying => self.remove(shared),
             State::Spent | State::Gone => {}
             State::Killed => self.ended(Ended { exit: Exit::Signal(9), box_full: false }),
             // With memory.oom.group the OOM killer takes init along.
-            State::Running if self.counters().0.oom_kills > 0 => {
+            State::Running if self.stage.as_ref().is_some_and(|stage| stage.is_out_of_memory(self.counters().0)) => {
                 self.ended(Ended { exit: Exit::Signal(9), box_full: false });
             }
             _ => self.fail(SandboxError { step: Step::InitDied, errno: 0 }),
@@ -428,15 +454,19 @@ impl Sandbox {
 
     /// Removes the cgroups; nothing else outlives the processes.
     fn remove(&mut self, shared: &Shared) {
-        let busy =
-            self.later_leaves.iter().chain([&self.made.leaf]).any(|leaf| match shared.cgroups.remove_leaf(leaf) {
-                Ok(()) => false,
-                Err(_) => {
-                    leaf.kill();
-                    true
-                }
-            });
-        if busy {
+        let busy = |leaf: &Leaf| {
+            let busy = shared.cgroups.remove_leaf(leaf).is_err();
+            if busy {
+                leaf.kill();
+            }
+            busy
+        };
+        // One that is not ours any more may be another's by the next try.
+        self.later_leaves.retain(busy);
+        if !self.first_leaf_gone {
+            self.first_leaf_gone = !busy(&self.made.leaf);
+        }
+        if !(self.later_leaves.is_empty() && self.first_leaf_gone) {
             self.retry_at = Some(Instant::now() + RETRY);
             return;
         }

@@ -70,6 +70,11 @@ impl Stage {
         self.clock.is_some()
     }
 
+    /// Whether the OOM killer struck since it was started.
+    pub fn is_out_of_memory(&self, usage: Usage) -> bool {
+        self.clock.is_some_and(|clock| usage.oom_kills > clock.base.oom_kills)
+    }
+
     /// When to look at it next.
     pub fn due(&self) -> Option<Instant> {
         self.clock.map(|clock| clock.next_look.min(clock.started + self.limits.wall.duration()))

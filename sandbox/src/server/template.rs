@@ -123,7 +123,7 @@ impl Template {
         leaf.limit(limits, ON_THEIR_WAY).map_err(at(Step::Cgroup))?;
         let entrances = leaf.entrances().map_err(at(Step::Cgroup))?;
         let hostname = &shared.settings.hostname;
-        let plan = Plan::new(spec, host_id, hostname, shared.landlock_abi, &shared.filters, entrances);
+        let plan = Plan::new(spec, host_id, hostname, shared.landlock_abi, &shared.filters, entrances, None);
         let plan = TemplatePlan {
             plan: plan.ok_or(SandboxError { step: Step::MountBox, errno: 0 })?,
             host_id,

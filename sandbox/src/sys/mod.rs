@@ -8,6 +8,7 @@ mod caps;
 mod exec;
 mod landlock;
 mod process;
+mod seccomp;
 mod template;
 
 pub use caps::{
@@ -20,6 +21,7 @@ pub use process::{
     keep_as, pidfd_kill, place_stdio, reset_priority, reset_signals, set_rlimit, set_rlimits, umask,
 };
 
+pub use seccomp::{agree, can_listen, install_listening};
 pub use template::{
     borrow, clone_in_place, libc_fork, populate_for_reading, populate_for_writing, unset_environment, wait_for,
 };

@@ -66,6 +66,7 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         any::<u32>().prop_map(|id| Request::Start { id }),
         any::<u32>().prop_map(|pid| Request::Adopt { pid }),
+        Just(Request::Agree),
         any::<u32>().prop_map(|id| Request::Kill { id, reason: KillReason::Output }),
         any::<u32>().prop_map(|id| Request::Destroy { id }),
     ]

@@ -47,6 +47,7 @@ impl Sandbox {
             landlock_abi: shared.landlock_abi,
             clone_into,
             background: self.background,
+            ask: shared.filters.ask,
             rlimits: rlimits(&limits, 0),
             seal: shared.filters.seal.clone(),
         };
@@ -59,11 +60,12 @@ impl Sandbox {
     }
 
     /// A message of the gate: it stands, it compiled, or a fork's pid.
-    pub(super) fn gate_said(&mut self, message: &[u8]) {
+    pub(super) fn gate_said(&mut self, message: &[u8], listener: Vec<OwnedFd>, poll: &Poll, key: u32) {
         match (self.state, message) {
             (State::Gating(gating), [READY]) => self.gating(Gating { ready: true, ..gating }),
             (State::Gating(Gating { known: false, .. }), [FORKED, pid @ ..]) if pid.len() == 4 => {
                 let pid = u32::from_le_bytes([pid[0], pid[1], pid[2], pid[3]]);
+                self.listening.fork(listener, poll, key);
                 let told = send_frame(&self.made.control, &Request::Adopt { pid }.encode(), &[]);
                 if let Err(errno) = told {
                     self.fail(at(Step::Protocol)(errno));
