@@ -2,11 +2,12 @@
 
 use crankcase_tests::{Daemon, Options, host};
 
-/// A few runs of each kind first, so that pools and lazily opened files are there before counting.
+/// Some runs of each kind first, so that pools, lazily opened files and what serves one sandbox after another (network
+/// namespaces, cgroups) are there before counting.
 fn warmed() -> Daemon {
     let daemon = Daemon::start(Options::new().text("rooms", "lock-wait", "60s"));
     std::thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..50 {
             scope.spawn(|| daemon.run("python", "print(1)").expect_success());
         }
     });

@@ -177,6 +177,9 @@ impl Parent {
     }
 
     pub fn remove(&self) {
+        for leaf in self.spare.take() {
+            let _ = self.instance.all().try_for_each(|dir| dir.remove_child(&leaf.name));
+        }
         for (instance, base) in self.instance.all().zip(self.base.all()) {
             stale::remove_tree(instance);
             let _ = base.remove_child(&self.name);
