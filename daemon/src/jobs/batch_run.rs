@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crankcase_runtimes::WarmStage;
 use crankcase_sandbox::outcome::SandboxError;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -237,7 +238,7 @@ impl Batch {
     async fn compiled(&self, progress: &mut Progress) -> Result<Built, SandboxError> {
         let (inner, head, program) = (&*self.inner, &self.head, &self.program);
         // What is compiled is compiled once, not for each case.
-        let warm = program.warm.as_ref().filter(|_| program.plan.compile.is_none());
+        let warm = program.warm.as_ref().filter(|warm| warm.stage != WarmStage::Both);
         let building = Building { inner, head, program, warm, address: self.address, cancel: &self.cancel };
         let mut built = Built::default();
         building.build(&mut built).await?;
