@@ -414,3 +414,19 @@ fn gates_are_few_plain_files() {
     std::fs::write(gate.join("big"), vec![0; (2 << 20) + 1]).unwrap();
     assert!(!load().unwrap_err().is_empty());
 }
+
+#[test]
+fn the_compiler_that_waits_is_told_what_the_compile_stage_tells() {
+    let registry = Registry::load(&[]).unwrap();
+    let typescript = registry.find("typescript").unwrap();
+    let Some(warm) = typescript.warm(256 * MIB, 512 * MIB) else {
+        return eprintln!("SKIP: typescript is not installed");
+    };
+    let compile = typescript.plan(&request("", &[], &["an argument".into()])).unwrap();
+    assert!(compile.warm, "arguments are the program's, not the compiler's");
+    // But for the size of what it keeps while it waits.
+    let words = |command: &[String]| -> Vec<String> {
+        command.iter().filter(|word| !word.starts_with("--max-semi-space-size=")).cloned().collect()
+    };
+    assert_eq!((warm.stage, words(&warm.command.argv)), (WarmStage::Compile, words(&compile.compile.unwrap().argv)));
+}
