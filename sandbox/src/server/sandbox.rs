@@ -266,13 +266,15 @@ impl Sandbox {
         let Some(Stage { gate, limits, .. }) = self.stage else {
             return Err(SandboxError { step: Step::State, errno: 0 });
         };
-        let held = if gate { self.forgive_start(&limits)? } else { 0 };
+        if gate {
+            self.forgive_start(&limits)?;
+        }
         let base = self.leaf().usage().map_err(at(Step::Cgroup))?;
         // Taken before: on a busy machine the program may be further than we are once it was let go.
         let now = Instant::now();
         self.say_go(if gate { GO } else { b'g' })?;
         if let Some(stage) = self.stage.as_mut() {
-            stage.start(now, base, held);
+            stage.start(now, base);
         }
         self.state = State::Running;
         Ok(())
