@@ -62,7 +62,8 @@ fn memory_is_what_a_plain_run_is_told() {
     let forked = daemon(python(1));
     let alone = daemon(Options::new().set("warm", "python", "{ size = 1, fork = false }"));
     for (code, least) in [("print(1)", 1_i64 << 20), ("x = b'x' * (20 << 20)\nprint(len(x))", 20 << 20)] {
-        let told = |daemon: &Daemon| i64::try_from(daemon.run("python", code).expect_success().number("/memory")).unwrap();
+        let told =
+            |daemon: &Daemon| i64::try_from(daemon.run("python", code).expect_success().number("/memory")).unwrap();
         let expected = told(&plain);
         for daemon in [&forked, &alone] {
             filled(daemon);
@@ -74,7 +75,8 @@ fn memory_is_what_a_plain_run_is_told() {
     // Who takes all is told the limit, and not what the limit was raised by for the start.
     for daemon in [&plain, &forked, &alone] {
         filled(daemon);
-        let all = daemon.program("python", "x = b'x' * (1 << 30)").with("memoryLimitMb", 64).run().expect_limit("memory");
+        let all =
+            daemon.program("python", "x = b'x' * (1 << 30)").with("memoryLimitMb", 64).run().expect_limit("memory");
         let memory = all.number("/memory");
         assert!((60 << 20..=64 << 20).contains(&memory), "{memory}");
     }

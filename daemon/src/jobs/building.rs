@@ -16,6 +16,7 @@ use crate::spawner_client::{Sandbox, Stdio};
 use crate::warm::{Ready, Want};
 
 /// A program on its way into a sandbox.
+#[derive(Clone, Copy)]
 pub struct Building<'a> {
     pub inner: &'a Inner,
     pub head: &'a Head,
