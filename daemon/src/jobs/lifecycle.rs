@@ -225,7 +225,9 @@ async fn run_program(
         let (ran, took) = try_program(&building, head, observer.clone(), input.as_mut(), permit).await;
         starting += took;
         let lost = matches!(&ran.run, Err(error) if error.step == Step::Lost);
-        let used_up = passed_on == PASS_ON_MAX || input.as_ref().is_some_and(LiveInput::is_taken);
+        // What was compiled is not compiled again: the compiler's share of the memory is given back.
+        let used_up =
+            passed_on == PASS_ON_MAX || ran.compile.is_some() || input.as_ref().is_some_and(LiveInput::is_taken);
         if !lost || used_up || building.cancel.is_cancelled() {
             return (ran, starting);
         }
