@@ -154,19 +154,19 @@ fn members_that_are_killed_all_the_time_cost_at_most_their_run() {
         next.store(false, Ordering::Relaxed);
         killer.join().expect("it only kills")
     });
-    let mut right = 0;
+    let (mut right, mut begun) = (0, 0);
     for (n, answer) in answers.iter().enumerate() {
-        if answer.body["success"].as_bool() == Some(true) {
-            assert_eq!(
-                (answer.stdout(), answer.number("/exitCode")),
-                (format!("{n}\n").as_str(), 0),
-                "{}",
-                answer.text
-            );
+        if answer.body["signal"].as_str() == Some("SIGKILL") {
+            // It had read the word and not yet closed the descriptor: its program's beginning, as far as anybody can know.
+            begun += 1;
+        } else if answer.body["success"].as_bool() == Some(true) {
+            assert_eq!(answer.stdout(), format!("{n}\n"), "{}", answer.text);
             right += 1;
         } else {
             assert!(answer.str("/error").contains("interrupted"), "{}", answer.text);
         }
     }
-    assert!(killed >= 20 && right >= 140, "{killed} killed, {right} right");
+    assert!(killed >= 20 && right >= 100 && begun <= killed, "{killed} killed, {right} right, {begun} had begun");
+    filled(&daemon);
+    assert_eq!(daemon.run("python", "print('next')").expect_stdout(), "next\n");
 }
