@@ -399,7 +399,7 @@ impl Sandbox {
                         stage.go = None;
                     }
                     // Only who died with a word unread resets the connection (unix(7)).
-                    let unread = closed == Err(Errno::ECONNRESET);
+                    let unread = matches!(closed, Err(Errno::ECONNRESET));
                     let step = match self.state {
                         State::Gating(_) if gate => Step::Gate,
                         State::Loaded | State::Writing { loaded: true } if gate => Step::Lost,
@@ -453,7 +453,7 @@ impl Sandbox {
             shared.nets.give_back(net, untouched);
         }
         // Whether the payload had read its word.
-        self.go_ready(poll);
+        self.go_ready(poll, key);
         match self.state {
             State::Dying => self.remove(shared),
             State::Spent | State::Gone => {}
