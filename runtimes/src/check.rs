@@ -14,7 +14,7 @@ use crate::paths;
 use crate::runtime::{Direct, Keep, Runtime, Source, Stage, Toolchain};
 use crate::template::{RESERVED, Template};
 use crate::tree::Tree;
-use crate::warm::Warm;
+use crate::warm::{Warm, WarmStage};
 
 /// Reads one manifest and looks its tools up in the tree.
 ///
@@ -254,12 +254,13 @@ impl Check<'_> {
         if !self.gates.has(&raw.gate) {
             self.error(format!("{key}.gate"), format!("there is no gate {:?} (a directory gates/{0})", raw.gate));
         }
-        if raw.compiles != has_compile {
-            let message = match raw.compiles {
+        let compiles = raw.stage != WarmStage::Run;
+        if compiles != has_compile {
+            let message = match compiles {
                 true => "there is no compile stage",
-                false => "a gate of a language with a compile stage must compile",
+                false => "must be \"compile\" or \"both\" in a language with a compile stage",
             };
-            self.error(format!("{key}.compiles"), message);
+            self.error(format!("{key}.stage"), message);
         }
         if raw.plain_if.iter().any(String::is_empty) {
             self.error(format!("{key}.plain-if"), "every program holds the empty text");
@@ -282,7 +283,7 @@ impl Check<'_> {
             environment: self.environment(&format!("{key}.environment"), &raw.environment, tools),
             gate: raw.gate,
             fork: raw.fork,
-            compiles: raw.compiles,
+            stage: raw.stage,
             idle_memory,
             plain_if: raw.plain_if,
             plain_if_files: raw.plain_if_files,

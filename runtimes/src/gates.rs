@@ -21,6 +21,11 @@ const BUILT_IN: &[(&str, &str, &[u8])] = &[
     ("python", "sitecustomize.py", include_bytes!("../gates/python/sitecustomize.py")),
     ("ruby", "did_you_mean.rb", include_bytes!("../gates/ruby/did_you_mean.rb")),
     ("ruby", "main.rb", include_bytes!("../gates/ruby/main.rb")),
+    ("typescript", "gate.js", include_bytes!("../gates/typescript/gate.js")),
+    ("typescript", "node.d.ts", include_bytes!("../gates/typescript/node.d.ts")),
+    ("typescript", "other.ts", include_bytes!("../gates/typescript/other.ts")),
+    ("typescript", "warm.ts", include_bytes!("../gates/typescript/warm.ts")),
+    ("typescript", "wrong.ts", include_bytes!("../gates/typescript/wrong.ts")),
 ];
 
 /// Every gate's files by its name.

@@ -38,4 +38,4 @@ pub use plan::{Kept, Plan, Request};
 pub use registry::Registry;
 pub use runtime::Runtime;
 pub use tree::{IMAGE_FILE, ImageFacts, Tree};
-pub use warm::WarmStart;
+pub use warm::{WarmStage, WarmStart};

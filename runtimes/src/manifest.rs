@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::limits::ManifestLimits;
+use crate::warm::WarmStage;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -139,7 +140,7 @@ pub(crate) struct RawWarm {
     #[serde(default)]
     pub(crate) fork: bool,
     #[serde(default)]
-    pub(crate) compiles: bool,
+    pub(crate) stage: WarmStage,
     pub(crate) idle_memory: String,
     #[serde(default)]
     pub(crate) plain_if: Vec<String>,

@@ -12,6 +12,7 @@ use crate::runtime::{Keep, Runtime, Stage, Toolchain};
 use crate::scan;
 use crate::template::{Template, Values};
 use crate::version;
+use crate::warm::WarmStage;
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy)]
@@ -118,10 +119,14 @@ pub(crate) fn warm_command(runtime: &Runtime, request: &Request<'_>) -> Option<S
         tools: &chain.tools,
         ..Values::default()
     };
-    let environment = chain.run.environment.iter().chain(&warm.environment).cloned().collect();
-    let command = warm.command.as_ref().unwrap_or(&chain.run.command).clone();
-    let stage = Stage { command, environment, heap_percent: chain.run.heap_percent };
-    command_of(runtime, &stage, &values, request.run_memory_bytes, &[]).ok()
+    let (stage, memory_bytes) = match warm.stage {
+        WarmStage::Run | WarmStage::Both => (&chain.run, request.run_memory_bytes),
+        WarmStage::Compile => (chain.compile.as_ref()?, request.compile_memory_bytes),
+    };
+    let environment = stage.environment.iter().chain(&warm.environment).cloned().collect();
+    let command = warm.command.as_ref().unwrap_or(&stage.command).clone();
+    let stage = Stage { command, environment, heap_percent: stage.heap_percent };
+    command_of(runtime, &stage, &values, memory_bytes, &[]).ok()
 }
 
 fn order_file(name: &str, lines: &[Template], values: &Values<'_>) -> SourceFile {

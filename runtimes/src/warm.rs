@@ -1,11 +1,33 @@
 //! What is started ahead of need for a language, and for which of its programs that does not show.
 
 use crankcase_sandbox::spec::{SourceFile, StageCommand};
+use serde::Deserialize;
 
 use crate::plan::{self, Request};
 use crate::runtime::Runtime;
 use crate::scan;
 use crate::template::Template;
+
+/// The stages that a process started ahead of need stands for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WarmStage {
+    /// It is the interpreter that runs the program.
+    #[default]
+    Run,
+    /// It is the compiler, and ends when it has compiled; the run stage follows as after any compiler.
+    Compile,
+    /// It compiles the program, and then is it.
+    Both,
+}
+
+impl WarmStage {
+    /// Whether the program itself runs in the process.
+    #[must_use]
+    pub const fn runs(self) -> bool {
+        matches!(self, Self::Run | Self::Both)
+    }
+}
 
 /// An interpreter that may be started before its program is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +38,8 @@ pub struct WarmStart {
     pub command: StageCommand,
     /// Whether one that is started may be forked, instead of starting each anew.
     pub fork: bool,
-    /// Whether it compiles as well, and stands for both stages.
-    pub compiles: bool,
+    /// Which stages it stands for.
+    pub stage: WarmStage,
     /// Bytes that one which waits, started by itself, adds to the memory in use.
     pub idle_memory: u64,
 }
@@ -26,11 +48,11 @@ pub struct WarmStart {
 #[derive(Debug)]
 pub(crate) struct Warm {
     pub(crate) gate: String,
-    /// None: as the run stage's.
+    /// None: as the stage's own.
     pub(crate) command: Option<Vec<Template>>,
     pub(crate) environment: Vec<(String, Template)>,
     pub(crate) fork: bool,
-    pub(crate) compiles: bool,
+    pub(crate) stage: WarmStage,
     pub(crate) idle_memory: u64,
     pub(crate) plain_if: Vec<String>,
     pub(crate) plain_if_files: Vec<String>,
@@ -45,7 +67,7 @@ pub(crate) fn start(runtime: &Runtime, run_memory_bytes: u64, compile_memory_byt
         gate: warm.gate.clone(),
         command: plan::warm_command(runtime, &request)?,
         fork: warm.fork,
-        compiles: warm.compiles,
+        stage: warm.stage,
         idle_memory: warm.idle_memory,
     })
 }
@@ -53,7 +75,8 @@ pub(crate) fn start(runtime: &Runtime, run_memory_bytes: u64, compile_memory_byt
 impl Warm {
     /// Whether nothing in the program would show that its interpreter was started before.
     pub(crate) fn suits(&self, request: &Request<'_>) -> bool {
-        if !request.args.is_empty() || (self.plain_shebang && request.code.starts_with("#!")) {
+        let args = self.stage.runs() && !request.args.is_empty();
+        if args || (self.plain_shebang && request.code.starts_with("#!")) {
             return false;
         }
         let further = |file: &SourceFile| {

@@ -11,13 +11,13 @@ use std::fs;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use case::Case;
-use crankcase_runtimes::{Plan, Registry, Request, Runtime, WarmStart};
+use crankcase_runtimes::{Plan, Registry, Request, Runtime, WarmStage, WarmStart};
 use crankcase_sandbox::fork::GATE_FD;
 use crankcase_sandbox::spec::{SourceFile, StageCommand};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -43,6 +43,8 @@ struct Cases {
 #[derive(Debug, PartialEq, Eq)]
 struct Shown {
     compiled: Option<(i32, String)>,
+    /// What a compiler made, where it is a compiler that waits in the gate.
+    artefact: BTreeMap<PathBuf, String>,
     status: i32,
     stdout: String,
     stderr: String,
@@ -82,6 +84,21 @@ impl Place {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, &file.content).unwrap();
         }
+    }
+
+    /// All that a compiler made.
+    fn artefact(&self, plan: &Plan) -> BTreeMap<PathBuf, String> {
+        let mut files = BTreeMap::new();
+        let mut left: Vec<PathBuf> = plan.artefact.iter().map(|name| self.work().join(name)).collect();
+        while let Some(path) = left.pop() {
+            if path.is_dir() {
+                left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            } else {
+                let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+                files.insert(path.strip_prefix(self.work()).unwrap().to_owned(), text);
+            }
+        }
+        files
     }
 
     /// Starts a command, with the gate's end of the socket where there is one, and as a template or not.
@@ -128,6 +145,7 @@ impl Place {
         };
         Shown {
             compiled: None,
+            artefact: BTreeMap::new(),
             status: status.unwrap_or_else(|| output.status.into_raw()),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
@@ -135,7 +153,7 @@ impl Place {
     }
 }
 
-fn plainly(plan: &Plan, stdin: &str) -> Shown {
+fn plainly(plan: &Plan, stage: WarmStage, stdin: &str) -> Shown {
     let place = Place::new(None);
     place.write(&plan.files);
     let mut compiled = None;
@@ -143,10 +161,18 @@ fn plainly(plan: &Plan, stdin: &str) -> Shown {
         let shown = place.shown(place.spawn(compile, None, false), "", None);
         compiled = Some((shown.status >> 8, shown.stdout + &shown.stderr));
         if shown.status != 0 {
-            return Shown { compiled, status: 0, stdout: String::new(), stderr: String::new() };
+            return Shown::refused(compiled);
         }
     }
-    Shown { compiled, ..place.shown(place.spawn(&plan.run, None, false), stdin, None) }
+    let artefact = if stage == WarmStage::Compile { place.artefact(plan) } else { BTreeMap::new() };
+    Shown { compiled, artefact, ..place.shown(place.spawn(&plan.run, None, false), stdin, None) }
+}
+
+impl Shown {
+    /// A compile error.
+    fn refused(compiled: Option<(i32, String)>) -> Self {
+        Self { compiled, artefact: BTreeMap::new(), status: 0, stdout: String::new(), stderr: String::new() }
+    }
 }
 
 /// A started process in its gate.
@@ -191,19 +217,29 @@ impl Gated {
     }
 
     /// Lets the program in and run.
-    fn run(self, plan: &Plan, compiles: bool, stdin: &str) -> Shown {
+    fn run(self, plan: &Plan, stage: WarmStage, stdin: &str) -> Shown {
         self.place.write(&plan.files);
         self.place.write(&plan.warm_files);
         self.say(b'G');
         let mut compiled = None;
-        if compiles {
+        if stage == WarmStage::Compile {
+            let shown = self.place.shown(self.child, "", None);
+            let compiled = Some((shown.status >> 8, shown.stdout + &shown.stderr));
+            if shown.status != 0 {
+                return Shown::refused(compiled);
+            }
+            let artefact = self.place.artefact(plan);
+            let program = self.place.spawn(&plan.run, None, false);
+            return Shown { compiled, artefact, ..self.place.shown(program, stdin, None) };
+        }
+        if stage == WarmStage::Both {
             let message = self.message();
             assert_eq!(message.first(), Some(&b'C'));
             compiled = Some((i32::from(message[1]), String::from_utf8_lossy(&message[2..]).into_owned()));
             if message[1] != 0 {
                 let shown = self.place.shown(self.child, "", None);
                 assert_eq!((shown.stdout + &shown.stderr).as_str(), "");
-                return Shown { compiled, status: 0, stdout: String::new(), stderr: String::new() };
+                return Shown::refused(compiled);
             }
         }
         Shown { compiled, ..self.place.shown(self.child, stdin, None) }
@@ -300,8 +336,8 @@ fn language(name: &str) {
         if case.plain {
             continue;
         }
-        let plain = plainly(&plan, &case.stdin);
-        let gated = Gated::start(&registry, &warm, false).run(&plan, warm.compiles, &case.stdin);
+        let plain = plainly(&plan, warm.stage, &case.stdin);
+        let gated = Gated::start(&registry, &warm, false).run(&plan, warm.stage, &case.stdin);
         if gated != plain {
             differing.push(format!("{name}, {}:\nplain {plain:#?}\ngated {gated:#?}", case.name));
         }
@@ -335,8 +371,8 @@ fn seeds_differ(registry: &Registry, warm: &WarmStart, plan: &Plan) {
         };
         compare_seeds(&shown.stdout);
     } else {
-        let first = gated.run(plan, warm.compiles, "").stdout;
-        let second = Gated::start(registry, warm, false).run(plan, warm.compiles, "").stdout;
+        let first = gated.run(plan, warm.stage, "").stdout;
+        let second = Gated::start(registry, warm, false).run(plan, warm.stage, "").stdout;
         compare_seeds(&(first + &second));
     }
 }
@@ -358,4 +394,4 @@ macro_rules! languages {
     )* };
 }
 
-languages!(python, javascript, ruby, php, perl, java);
+languages!(python, javascript, ruby, php, perl, java, typescript);

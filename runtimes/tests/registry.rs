@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crankcase_runtimes::{ManifestError, Plan, PlanError, Registry, Request};
+use crankcase_runtimes::{ManifestError, Plan, PlanError, Registry, Request, WarmStage};
 use crankcase_sandbox::spec::{COMMAND_BYTES_MAX, SourceFile};
 
 const MIB: u64 = 1 << 20;
@@ -366,7 +366,7 @@ plain-shebang = true
     assert_eq!(warm.command.argv, ["/usr/bin/cat", "-m256", "/opt/crankcase/gate/start.x", "main.x"]);
     let variable = |name: &str| warm.command.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     assert_eq!((variable("GATE"), variable("HOME"), variable("M")), (Some("1"), Some("/box"), Some("256")));
-    assert_eq!((warm.gate.as_str(), warm.fork, warm.compiles, warm.idle_memory), ("gate", true, false, 3 * MIB));
+    assert_eq!((warm.gate.as_str(), warm.fork, warm.stage, warm.idle_memory), ("gate", true, WarmStage::Run, 3 * MIB));
     let files = registry.gate_files();
     assert!(files.contains(&("gate/start.x".into(), b"the gate".to_vec())));
     assert!(files.iter().any(|(path, _)| path == Path::new("python/sitecustomize.py")));
@@ -390,8 +390,8 @@ fn mistakes_around_gates_are_named() {
     assert_eq!(keys("gate = \"none\"\nidle-memory = \"1MiB\"\n"), ["toolchain.1.warm.gate"]);
     assert_eq!(keys("gate = \"gate\"\nidle-memory = \"much\"\n"), ["toolchain.1.warm.idle-memory"]);
     assert_eq!(
-        keys("gate = \"gate\"\nidle-memory = \"1MiB\"\ncompiles = true\nplain-if = [\"\"]\ncommand = [\"{dog}\"]\n"),
-        ["toolchain.1.warm.compiles", "toolchain.1.warm.plain-if", "toolchain.1.warm.command"]
+        keys("gate = \"gate\"\nidle-memory = \"1MiB\"\nstage = \"both\"\nplain-if = [\"\"]\ncommand = [\"{dog}\"]\n"),
+        ["toolchain.1.warm.stage", "toolchain.1.warm.plain-if", "toolchain.1.warm.command"]
     );
     assert!(with_gate("gate = \"gate\"\n").is_err());
     assert!(with_gate("gate = \"gate\"\nidle-memory = \"1MiB\"\nfrok = true\n").is_err());
@@ -413,4 +413,20 @@ fn gates_are_few_plain_files() {
     std::fs::remove_file(gate.join("link")).unwrap();
     std::fs::write(gate.join("big"), vec![0; (2 << 20) + 1]).unwrap();
     assert!(!load().unwrap_err().is_empty());
+}
+
+#[test]
+fn the_compiler_that_waits_is_told_what_the_compile_stage_tells() {
+    let registry = Registry::load(&[]).unwrap();
+    let typescript = registry.find("typescript").unwrap();
+    let Some(warm) = typescript.warm(256 * MIB, 512 * MIB) else {
+        return eprintln!("SKIP: typescript is not installed");
+    };
+    let compile = typescript.plan(&request("", &[], &["an argument".into()])).unwrap();
+    assert!(compile.warm, "arguments are the program's, not the compiler's");
+    // But for the size of what it keeps while it waits.
+    let words = |command: &[String]| -> Vec<String> {
+        command.iter().filter(|word| !word.starts_with("--max-semi-space-size=")).cloned().collect()
+    };
+    assert_eq!((warm.stage, words(&warm.command.argv)), (WarmStage::Compile, words(&compile.compile.unwrap().argv)));
 }

@@ -227,6 +227,8 @@ steps! {
     Template = 38, "forking the interpreter's template";
     /// setns.
     Namespaces = 39, "entering the sandbox's namespaces";
+    /// It was gone before it was let go: nothing of the program has run.
+    Lost = 40, "keeping what was to run the program";
     /// The connection to the spawner is lost.
     Spawner = 35, "reaching the spawner";
 }

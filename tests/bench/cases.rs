@@ -110,6 +110,21 @@ pub const CASES: &[Case] = &[
         stocked: true,
         crowd: ALONE,
     },
+    // It declares what it uses: the bare compiler knows nothing of node.
+    Case {
+        name: "typescript, stock full",
+        language: "typescript",
+        file: "main.ts",
+        code: "declare const console: { log(text: string): void };\nexport {};\nconsole.log(\"hello\");\n",
+        bare: &[
+            &["/usr/bin/tsc", "--target", "es2022", "--lib", "es2022", "--module", "commonjs", "main.ts"],
+            &["/usr/bin/node", "main.js"],
+        ],
+        target: 0.25,
+        turn: Turn::FreshAndAgain("//", Again { name: "typescript, cached, to node", target: 1.2, against_last: true }),
+        stocked: true,
+        crowd: ALONE,
+    },
     Case {
         name: "c, compile + run",
         language: "c",

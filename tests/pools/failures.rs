@@ -1,8 +1,11 @@
 //! Whatever dies costs at most the run that used it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crankcase_tests::{Daemon, eventually, host, unique};
+use crankcase_tests::{Daemon, Options, eventually, host, unique};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::{daemon, filled, pool, python, warm_hits};
 
@@ -90,4 +93,80 @@ fn a_run_whose_sandbox_is_killed_is_interrupted_and_the_next_one_works() {
     assert!(answer.str("/error").contains("interrupted"), "{}", answer.text);
     assert_eq!(daemon.run("python", "print('next')").expect_stdout(), "next\n");
     assert_eq!(warm_hits(&daemon, "python"), 2);
+}
+
+/// Stops a process, whatever it does.
+fn stop(pid: i32) {
+    let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
+    eventually(Duration::from_secs(5), || match host::status(pid, "State") {
+        Some(state) if !state.starts_with(['T', 'Z', 'X']) => Err(state),
+        _ => Ok(()),
+    });
+}
+
+/// Whether a stopped process still has its gate's descriptor: its program has not begun.
+fn in_its_gate(pid: i32) -> bool {
+    std::fs::symlink_metadata(format!("/proc/{pid}/fd/63")).is_ok()
+}
+
+#[test]
+fn a_member_that_dies_with_the_word_unread_costs_no_run() {
+    for fork in [true, false] {
+        let daemon = daemon(Options::new().set("warm", "python", format!("{{ size = 1, fork = {fork} }}")));
+        let members = pythons(&daemon, false);
+        assert_eq!(members.len(), 1);
+        stop(members[0]);
+        let answer = std::thread::scope(|scope| {
+            let run = scope.spawn(|| daemon.program("python", "print(input())").stdin("given again\n").run());
+            // Let go, as far as the spawner knows, and dead before it heard of it.
+            std::thread::sleep(Duration::from_millis(500));
+            assert!(in_its_gate(members[0]));
+            host::end(members[0]);
+            run.join().expect("an answer, not a hang")
+        });
+        assert_eq!(answer.expect_stdout(), "given again\n");
+    }
+}
+
+#[test]
+fn members_that_are_killed_all_the_time_cost_at_most_their_run() {
+    let daemon = daemon(python(4));
+    let (next, answers) = (AtomicBool::new(true), &mut Vec::new());
+    let killed = std::thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            let mut killed = 0;
+            while next.load(Ordering::Relaxed) {
+                for pid in pythons(&daemon, false).into_iter().take(1) {
+                    stop(pid);
+                    if in_its_gate(pid) {
+                        host::end(pid);
+                        killed += 1;
+                    } else {
+                        let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            killed
+        });
+        // Looked at when the other thread is at its end.
+        answers.extend((0..150).map(|n| daemon.run("python", &format!("print({n})"))));
+        next.store(false, Ordering::Relaxed);
+        killer.join().expect("it only kills")
+    });
+    let (mut right, mut begun) = (0, 0);
+    for (n, answer) in answers.iter().enumerate() {
+        if answer.body["signal"].as_str() == Some("SIGKILL") {
+            // It had read the word and not yet closed the descriptor: its program's beginning, as far as anybody can know.
+            begun += 1;
+        } else if answer.body["success"].as_bool() == Some(true) {
+            assert_eq!(answer.stdout(), format!("{n}\n"), "{}", answer.text);
+            right += 1;
+        } else {
+            assert!(answer.str("/error").contains("interrupted"), "{}", answer.text);
+        }
+    }
+    assert!(killed >= 20 && right >= 100 && begun <= killed, "{killed} killed, {right} right, {begun} had begun");
+    filled(&daemon);
+    assert_eq!(daemon.run("python", "print('next')").expect_stdout(), "next\n");
 }

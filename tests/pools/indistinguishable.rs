@@ -12,13 +12,14 @@ use case::Case;
 mod case;
 
 /// Within this program: where it is run the sources need not be.
-const LANGUAGES: [(&str, &str); 6] = [
+const LANGUAGES: [(&str, &str); 7] = [
     ("python", include_str!("../warm/python.toml")),
     ("javascript", include_str!("../warm/javascript.toml")),
     ("ruby", include_str!("../warm/ruby.toml")),
     ("php", include_str!("../warm/php.toml")),
     ("perl", include_str!("../warm/perl.toml")),
     ("java", include_str!("../warm/java.toml")),
+    ("typescript", include_str!("../warm/typescript.toml")),
 ];
 
 #[derive(Deserialize)]

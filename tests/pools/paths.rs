@@ -108,6 +108,31 @@ fn one_process_compiles_and_runs_java_and_says_what_the_compiler_says() {
 }
 
 #[test]
+fn a_warm_compiler_serves_the_compile_stage_and_an_artefact_spares_it() {
+    let options = Options::new().clock("limits.typescript", "compile-cpu-time", 1.0);
+    let warm = daemon(options.set("warm", "typescript", 1));
+    let code = "const n: number = Number(require('fs').readFileSync(0, 'utf8')); console.log(n + 1, process.argv[2])";
+    for (n, hits) in [(1, 1), (2, 1)] {
+        let ran = warm.program("typescript", code).stdin(&format!("{n}")).args(&["x"]).run().expect_success();
+        assert_eq!((ran.stdout(), ran.number("/compile/exitCode")), (format!("{} x\n", n + 1).as_str(), 0));
+        assert_eq!(pool(&warm, "hits_total", "typescript", "warm"), hits, "the second time it is there already");
+        // The start of the compiler, which takes over a second, is not charged.
+        assert!(ran.number("/compile/cpuTime") < 1000, "{}", ran.text);
+        filled(&warm);
+    }
+    let broken = warm.run("typescript", "let n: number = 'x';\n").expect_success();
+    assert!(broken.str("/compile/stdout").starts_with("main.ts(1,5): error TS2322:"), "{}", broken.text);
+    assert_eq!((broken.number("/compile/exitCode"), broken.stdout()), (1, ""));
+    assert_eq!(pool(&warm, "hits_total", "typescript", "warm"), 2);
+    filled(&warm);
+    let endless = "type Deep<T, N extends any[] = []> = N['length'] extends 2000 ? T : Deep<[T], [...N, 1]>;\n\
+                   let d: Deep<string> = 1; type Loop<T> = T extends string ? Loop<T> : never; let l: Loop<'x'>;";
+    // The compiler's own limits hold, from `go` on: its start has taken more.
+    assert_eq!(warm.run("typescript", endless).str("/compile/limit"), "cpu");
+    assert_eq!(pool(&warm, "hits_total", "typescript", "warm"), 3);
+}
+
+#[test]
 fn other_limits_replace_what_was_made_for_the_old_ones() {
     let daemon = daemon(python(2).set("limits", "open-files", 200));
     let code = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE))";

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crankcase_runtimes::Runtime;
+use crankcase_runtimes::{Runtime, WarmStage, WarmStart};
 use crankcase_sandbox::spec::{CpuTime, MemoryMax, SandboxSpec, StageLimits, WallTime};
 use thiserror::Error;
 
@@ -48,6 +48,17 @@ pub struct Resolved {
     pub output_bytes: usize,
     /// Unicode characters of the response's `output`.
     pub output_chars: usize,
+}
+
+impl Resolved {
+    /// What a process started ahead of need may use: as the stage that it begins with, or stands for.
+    #[must_use]
+    pub const fn of_warm(&self, warm: &WarmStart) -> StageLimits {
+        match warm.stage {
+            WarmStage::Compile => self.compile,
+            WarmStage::Run | WarmStage::Both => self.run,
+        }
+    }
 }
 
 /// A limit that a request may lower.

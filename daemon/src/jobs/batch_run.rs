@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crankcase_sandbox::outcome::SandboxError;
+use crankcase_runtimes::WarmStage;
+use crankcase_sandbox::outcome::{SandboxError, Step};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +15,7 @@ use super::batch::{BatchFinished, BatchRunner, BatchSubmission, Case, CaseResult
 use super::building::{Building, Built};
 use super::execution::{CompileResult, Finished, Head, RunResult, Status, Truncated};
 use super::idempotency::{Begun, Key, Owner, Share};
-use super::lifecycle::{finished, millis_since, record};
+use super::lifecycle::{PASS_ON_MAX, finished, millis_since, record};
 use super::lock::RoomGuard;
 use super::program::Program;
 use super::quotas::QuotaPlace;
@@ -23,6 +24,7 @@ use super::verdict::{Ran, exit, failed, millis};
 use super::{Inner, Jobs, Refusal, head};
 use crate::clock::unix_ms;
 use crate::ids::{CorrelationId, ExecutionId};
+use crate::spawner_client::Sandbox;
 
 impl BatchRunner for Jobs {
     fn run_batch(&self, batch: BatchSubmission) -> BoxFuture<'_, Result<BatchFinished, Refusal>> {
@@ -213,18 +215,14 @@ impl Batch {
             if self.cancel.is_cancelled() {
                 break;
             }
-            let (mut sandbox, loaded) = match kept.take() {
-                Some(sandbox) => (sandbox, None),
-                None => match self.compiled(progress).await? {
-                    Built { sandbox: Some(sandbox), loaded, .. } => (sandbox, loaded),
-                    Built { sandbox: None, .. } => return Ok(()),
-                },
+            let mut passed_on = 0;
+            let ran = loop {
+                match self.run_case(progress, permit, case, kept.take()).await {
+                    Err(error) if error.step == Step::Lost && passed_on < PASS_ON_MAX => passed_on += 1,
+                    other => break other?,
+                }
             };
-            if self.program.plan.compile.is_some() {
-                permit.shrink_memory(self.program.limits.run.memory.get());
-            }
-            let stage = Stage { loaded, ..self.stage(self.program.plan.run.clone(), &case.stdin) };
-            let report = stage.run(&mut sandbox).await?;
+            let Some((report, sandbox)) = ran else { return Ok(()) };
             progress.cpu += report.outcome.cpu_time;
             let spent = report.outcome.limit.is_some() || report.outcome.cancelled;
             progress.results.push(case_result(&report, case));
@@ -233,11 +231,34 @@ impl Batch {
         Ok(())
     }
 
+    /// One case, in the sandbox of the one before or another; none after a compile error.
+    async fn run_case(
+        &self,
+        progress: &mut Progress,
+        permit: &mut super::admission::Permit,
+        case: &Case,
+        kept: Option<Sandbox>,
+    ) -> Result<Option<(StageReport, Sandbox)>, SandboxError> {
+        let (mut sandbox, loaded) = match kept {
+            Some(sandbox) => (sandbox, None),
+            None => match self.compiled(progress).await? {
+                Built { sandbox: Some(sandbox), loaded, .. } => (sandbox, loaded),
+                Built { sandbox: None, .. } => return Ok(None),
+            },
+        };
+        if self.program.plan.compile.is_some() {
+            permit.shrink_memory(self.program.limits.run.memory.get());
+        }
+        let stage = Stage { loaded, ..self.stage(self.program.plan.run.clone(), &case.stdin) };
+        let report = stage.run(&mut sandbox).await?;
+        Ok(Some((report, sandbox)))
+    }
+
     /// A sandbox with the program in it; none after a compile error.
     async fn compiled(&self, progress: &mut Progress) -> Result<Built, SandboxError> {
         let (inner, head, program) = (&*self.inner, &self.head, &self.program);
         // What is compiled is compiled once, not for each case.
-        let warm = program.warm.as_ref().filter(|_| program.plan.compile.is_none());
+        let warm = program.warm.as_ref().filter(|warm| warm.stage != WarmStage::Both);
         let building = Building { inner, head, program, warm, address: self.address, cancel: &self.cancel };
         let mut built = Built::default();
         building.build(&mut built).await?;

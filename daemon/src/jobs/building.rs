@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crankcase_runtimes::{Kept, WarmStart};
+use crankcase_runtimes::{Kept, WarmStage, WarmStart};
 use crankcase_sandbox::outcome::{Exit, SandboxError, StageOutcome, Verdict};
 use tokio_util::sync::CancellationToken;
 
@@ -16,11 +16,12 @@ use crate::spawner_client::{Sandbox, Stdio};
 use crate::warm::{Ready, Want};
 
 /// A program on its way into a sandbox.
+#[derive(Clone, Copy)]
 pub struct Building<'a> {
     pub inner: &'a Inner,
     pub head: &'a Head,
     pub program: &'a Program,
-    /// The process started ahead of need that may run it.
+    /// The process started ahead of need that may compile or run it.
     pub warm: Option<&'a WarmStart>,
     /// Where it was sent from.
     pub address: Option<std::net::IpAddr>,
@@ -69,10 +70,10 @@ impl Building<'_> {
         let Ready { mut sandbox, stdio, warm } = self.inner.parts.pools.begin(want).await?;
         built.starting = begun.elapsed();
         built.loaded = stdio;
-        built.compiles = warm && plan.compile.is_some();
+        built.compiles = warm && self.warm.is_some_and(|warm| warm.stage == WarmStage::Both);
         match earlier {
             Some(artefact) => built.compile = Some(report_again(artefact)),
-            None if warm => {}
+            None if built.compiles => {}
             None => {
                 if let Some(command) = plan.compile.clone() {
                     let stage = Stage {

@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crankcase_sandbox::outcome::Step;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use super::live_output::LiveOutput;
 use super::lock::RoomGuard;
 use super::program::Program;
 use super::quotas::{Kind, QuotaExceeded, QuotaPlace};
-use super::stage::{Stage, told_apart};
+use super::stage::{LiveInput, Stage, told_apart};
 use super::verdict::{Ran, failed};
 use super::{Ended, Inner, Refusal, RoomObserver};
 use crate::clock::unix_ms;
@@ -203,12 +204,43 @@ async fn announce_while<T, P: Clone>(
     }
 }
 
+/// How often a run passes on from a process that was killed, from outside, before it was let go.
+pub const PASS_ON_MAX: u32 = 3;
+
 /// What came of the stages, and how long it took until there was a sandbox.
 async fn run_program(
     building: &Building<'_>,
     head: &Arc<Head>,
     observer: Option<Arc<dyn RoomObserver>>,
     input: Option<mpsc::Receiver<String>>,
+    permit: &mut Permit,
+) -> (Ran, Duration) {
+    let mut input = input.map(LiveInput::new);
+    let mut starting = Duration::ZERO;
+    let mut passed_on = 0;
+    loop {
+        // The last way is one on which nothing stood ready.
+        let warm = building.warm.filter(|_| passed_on < PASS_ON_MAX);
+        let building = Building { warm, ..*building };
+        let (ran, took) = try_program(&building, head, observer.clone(), input.as_mut(), permit).await;
+        starting += took;
+        let lost = matches!(&ran.run, Err(error) if error.step == Step::Lost);
+        // What was compiled is not compiled again: the compiler's share of the memory is given back.
+        let used_up =
+            passed_on == PASS_ON_MAX || ran.compile.is_some() || input.as_ref().is_some_and(LiveInput::is_taken);
+        if !lost || used_up || building.cancel.is_cancelled() {
+            return (ran, starting);
+        }
+        passed_on += 1;
+    }
+}
+
+/// As [`run_program`], with what stands ready first.
+async fn try_program(
+    building: &Building<'_>,
+    head: &Arc<Head>,
+    observer: Option<Arc<dyn RoomObserver>>,
+    input: Option<&mut LiveInput>,
     permit: &mut Permit,
 ) -> (Ran, Duration) {
     let Building { inner, program, cancel, .. } = *building;

@@ -22,7 +22,7 @@ pub struct Stage<'a> {
     /// All of its stdin.
     pub stdin: &'a str,
     /// More stdin as it comes; none closes stdin behind the text.
-    pub input: Option<mpsc::Receiver<String>>,
+    pub input: Option<&'a mut LiveInput>,
     /// Bytes that each of stdout and stderr may have.
     pub output_bytes: usize,
     /// Ends it.
@@ -31,6 +31,32 @@ pub struct Stage<'a> {
     pub live: Option<&'a LiveOutput>,
     /// Its pipes, where it stands loaded already.
     pub loaded: Option<Stdio>,
+}
+
+/// Stdin as it comes, while the program runs.
+pub struct LiveInput {
+    receiver: mpsc::Receiver<String>,
+    taken: bool,
+}
+
+impl LiveInput {
+    /// What is sent from the other end of `receiver`'s channel.
+    #[must_use]
+    pub const fn new(receiver: mpsc::Receiver<String>) -> Self {
+        Self { receiver, taken: false }
+    }
+
+    /// Whether a stage has had some of it, which no other can have again.
+    #[must_use]
+    pub const fn is_taken(&self) -> bool {
+        self.taken
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        let more = self.receiver.recv().await;
+        self.taken |= more.is_some();
+        more
+    }
 }
 
 /// A stage that ended.
@@ -108,12 +134,12 @@ pub fn told_apart(
 }
 
 /// Writes stdin; a program that does not read it is no error.
-async fn feed(mut stdin: pipe::Sender, text: &str, input: Option<mpsc::Receiver<String>>) {
+async fn feed(mut stdin: pipe::Sender, text: &str, input: Option<&mut LiveInput>) {
     if stdin.write_all(text.as_bytes()).await.is_err() {
         return;
     }
-    let Some(mut input) = input else { return };
-    while let Some(more) = input.recv().await {
+    let Some(input) = input else { return };
+    while let Some(more) = input.next().await {
         if stdin.write_all(more.as_bytes()).await.is_err() {
             return;
         }

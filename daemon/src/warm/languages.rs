@@ -35,7 +35,7 @@ pub fn layout(warm: &Arc<Warm>, limits: &Limits, registry: &Registry, runtimes: 
             shelves.push(prepared(warm, resolved.sandbox, false));
         }
         let Some(start) = runtime.warm(resolved.run.memory.get(), resolved.compile.memory.get()) else { continue };
-        let setup = self::warm(warm, &runtime.name, &start, resolved.sandbox, resolved.run, true);
+        let setup = self::warm(warm, &runtime.name, &start, resolved.sandbox, resolved.of_warm(&start), true);
         let setting = setup.setting;
         if setting.size == Stock::Off {
             continue;
@@ -44,8 +44,8 @@ pub fn layout(warm: &Arc<Warm>, limits: &Limits, registry: &Registry, runtimes: 
             templates.push(Blueprint {
                 language: Arc::clone(&setup.language),
                 spec: resolved.sandbox,
+                limits: resolved.of_warm(&start),
                 command: start.command,
-                limits: resolved.run,
                 bytes: setup.started_bytes,
             });
         }

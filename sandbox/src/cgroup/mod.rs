@@ -218,12 +218,12 @@ impl Leaf {
         }
     }
 
-    /// Lets what it holds now not count: raises the limit by it and starts the peak anew, where the kernel can. Returns
-    /// the bytes.
+    /// Lets what it holds now not count against the limit: raises that by it, and starts the peak anew, where the kernel
+    /// can: what it holds now, and all that comes.
     ///
     /// # Errors
     /// The kernel's errno.
-    pub fn forgive_memory(&self, limits: &StageLimits) -> Result<u64, Errno> {
+    pub fn forgive_memory(&self, limits: &StageLimits) -> Result<(), Errno> {
         match self {
             Self::V1(leaf) => leaf.forgive_memory(limits),
             Self::V2(leaf) => leaf.forgive_memory(limits),

@@ -265,14 +265,11 @@ impl Leaf {
         self.dirs.cpu.write("cpu.shares", if background { "32" } else { "1024" })
     }
 
-    pub fn forgive_memory(&self, limits: &StageLimits) -> Result<u64, Errno> {
+    pub fn forgive_memory(&self, limits: &StageLimits) -> Result<(), Errno> {
         let memory = &self.dirs.memory;
         let held = memory.number("memory.usage_in_bytes")?;
         self.limit_memory(limits.memory.get() + held)?;
-        memory.write("memory.max_usage_in_bytes", "0")?;
-        // It is part of what is held.
-        self.residue.set(0);
-        Ok(held)
+        memory.write("memory.max_usage_in_bytes", "0")
     }
 
     pub fn usage(&self) -> Result<Usage, Errno> {

@@ -266,13 +266,16 @@ impl Sandbox {
         let Some(Stage { gate, limits, .. }) = self.stage else {
             return Err(SandboxError { step: Step::State, errno: 0 });
         };
-        let held = if gate { self.forgive_start(&limits)? } else { 0 };
+        if gate {
+            self.forgive_start(&limits)?;
+        }
         let base = self.leaf().usage().map_err(at(Step::Cgroup))?;
         // Taken before: on a busy machine the program may be further than we are once it was let go.
         let now = Instant::now();
-        self.say_go(if gate { GO } else { b'g' })?;
+        // Whoever does not get the word is dead, and the program has not run.
+        self.say_go(if gate { GO } else { b'g' }).map_err(|error| SandboxError { step: Step::Lost, ..error })?;
         if let Some(stage) = self.stage.as_mut() {
-            stage.start(now, base, held);
+            stage.start(now, base);
         }
         self.state = State::Running;
         Ok(())
@@ -365,7 +368,7 @@ impl Sandbox {
             }
             (State::Gating(gating), Report::Forked) => self.gating(Gating { known: true, ..gating }),
             (
-                State::Loading | State::Gating(_) | State::Loaded | State::Running,
+                State::Loading | State::Gating(_) | State::Writing { loaded: true } | State::Loaded | State::Running,
                 Report::Ended { exited, status, box_full },
             ) => {
                 let exit = if exited { Exit::Code(status) } else { Exit::Signal(status) };
@@ -390,15 +393,20 @@ impl Sandbox {
                     None if gate => self.gate_said(&record[..length], fds, poll, key),
                     _ => self.fail(SandboxError { step: Step::Protocol, errno: 0 }),
                 },
-                Ok(_) | Err(_) => {
+                closed => {
                     poll.remove(go.as_fd());
                     if let Some(stage) = self.stage.as_mut() {
                         stage.go = None;
                     }
-                    if gate && matches!(self.state, State::Gating(_) | State::Loaded | State::Writing { loaded: true })
-                    {
-                        self.fail(SandboxError { step: Step::Gate, errno: 0 });
-                    }
+                    // Only who died with a word unread resets the connection (unix(7)).
+                    let unread = matches!(closed, Err(Errno::ECONNRESET));
+                    let step = match self.state {
+                        State::Gating(_) if gate => Step::Gate,
+                        State::Loaded | State::Writing { loaded: true } if gate => Step::Lost,
+                        State::Running if unread => Step::Lost,
+                        _ => return,
+                    };
+                    self.fail(SandboxError { step, errno: 0 });
                 }
             }
         }
@@ -416,7 +424,11 @@ impl Sandbox {
     fn ended(&mut self, ended: Ended) {
         let Some(stage) = self.stage.take() else { return };
         if !stage.is_started() && stage.cause.is_none() {
-            let step = if stage.gate { Step::Gate } else { Step::Exec };
+            let step = match self.state {
+                State::Loaded | State::Writing { .. } => Step::Lost,
+                _ if stage.gate => Step::Gate,
+                _ => Step::Exec,
+            };
             return self.fail(SandboxError { step, errno: 0 });
         }
         let (usage, peak) = self.counters();
@@ -440,6 +452,8 @@ impl Sandbox {
         if let Some(net) = self.made.net.take() {
             shared.nets.give_back(net, untouched);
         }
+        // Whether the payload had read its word.
+        self.go_ready(poll, key);
         match self.state {
             State::Dying => self.remove(shared),
             State::Spent | State::Gone => {}
@@ -448,6 +462,8 @@ impl Sandbox {
             State::Running if self.stage.as_ref().is_some_and(|stage| stage.is_out_of_memory(self.counters().0)) => {
                 self.ended(Ended { exit: Exit::Signal(9), box_full: false });
             }
+            State::Loaded | State::Writing { .. } => self.fail(SandboxError { step: Step::Lost, errno: 0 }),
+            State::Idle if self.stages == 0 => self.fail(SandboxError { step: Step::Lost, errno: 0 }),
             _ => self.fail(SandboxError { step: Step::InitDied, errno: 0 }),
         }
     }

@@ -44,8 +44,6 @@ impl From<KillReason> for Cause {
 struct Clock {
     started: Instant,
     base: Usage,
-    /// Bytes that the payload's start held.
-    held: u64,
     next_look: Instant,
 }
 
@@ -61,9 +59,9 @@ impl Stage {
         Self { limits, gate, stdio, go: Some(go), clock: None, cause: None }
     }
 
-    /// `base` is what had been used before, `held` the bytes that do not count.
-    pub fn start(&mut self, now: Instant, base: Usage, held: u64) {
-        self.clock = Some(Clock { started: now, base, held, next_look: now + TICK });
+    /// `base` is what had been used before.
+    pub fn start(&mut self, now: Instant, base: Usage) {
+        self.clock = Some(Clock { started: now, base, next_look: now + TICK });
     }
 
     pub const fn is_started(&self) -> bool {
@@ -93,10 +91,10 @@ impl Stage {
         (now >= clock.started + limits.wall.duration()).then_some(Limit::Time)
     }
 
-    /// The outcome, from what was seen and counted.
+    /// The outcome, from what was seen and counted. The peak is all that was held at once, by the interpreter as well. What
+    /// a start ahead of need holds comes on top of the limit, so the limit is the most that is told.
     pub fn outcome(&self, now: Instant, ended: Ended, usage: Usage, peak_memory: u64) -> StageOutcome {
-        let (base, held, wall_time) =
-            self.clock.map_or((usage, 0, Duration::ZERO), |c| (c.base, c.held, now - c.started));
+        let (base, wall_time) = self.clock.map_or((usage, Duration::ZERO), |c| (c.base, now - c.started));
         let cancelled = self.cause == Some(Cause::Cancelled);
         let limit = match self.cause {
             Some(Cause::Cancelled) => None,
@@ -113,7 +111,7 @@ impl Stage {
             cancelled,
             cpu_time: usage.cpu.saturating_sub(base.cpu),
             wall_time,
-            peak_memory: peak_memory.saturating_sub(held),
+            peak_memory: peak_memory.min(self.limits.memory.get()),
         }
     }
 
@@ -168,11 +166,13 @@ mod tests {
         let mut stage = stage();
         let now = Instant::now();
         let base = Usage { cpu: Duration::from_millis(400), ..Usage::default() };
-        stage.start(now, base, 10);
+        stage.start(now, base);
         let usage = Usage { cpu: Duration::from_millis(450), ..base };
-        let outcome = stage.outcome(now + Duration::from_millis(60), EXITED, usage, 14);
+        let outcome = stage.outcome(now + Duration::from_millis(60), EXITED, usage, 14 << 20);
         assert_eq!((outcome.limit, outcome.cpu_time), (None, Duration::from_millis(50)));
-        assert_eq!(outcome.peak_memory, 4);
+        assert_eq!(outcome.peak_memory, 14 << 20, "an interpreter is part of what its program needs");
+        let full = stage.outcome(now, EXITED, usage, 70 << 20);
+        assert_eq!(full.peak_memory, 64 << 20, "what the limit was raised by is not told");
         assert_eq!(outcome.wall_time, Duration::from_millis(60));
     }
 
@@ -180,7 +180,7 @@ mod tests {
     fn counters_name_the_limit() {
         let mut stage = stage();
         let now = Instant::now();
-        stage.start(now, Usage::default(), 0);
+        stage.start(now, Usage::default());
         let killed = Ended { exit: Exit::Signal(9), box_full: false };
         let at = now + Duration::from_millis(10);
         let oom = Usage { oom_kills: 1, pids_refused: 4, ..Usage::default() };
@@ -195,7 +195,7 @@ mod tests {
     fn a_full_disk_counts_only_when_the_program_failed() {
         let mut stage = stage();
         let now = Instant::now();
-        stage.start(now, Usage::default(), 0);
+        stage.start(now, Usage::default());
         let full = |exit| Ended { exit, box_full: true };
         assert_eq!(stage.outcome(now, full(Exit::Code(0)), Usage::default(), 0).limit, None);
         assert_eq!(stage.outcome(now, full(Exit::Code(1)), Usage::default(), 0).limit, Some(Limit::Disk));
@@ -208,7 +208,7 @@ mod tests {
         let mut stage = stage();
         let now = Instant::now();
         assert_eq!(stage.due(), None);
-        stage.start(now, Usage::default(), 0);
+        stage.start(now, Usage::default());
         assert_eq!(stage.due(), Some(now + TICK));
         assert_eq!(stage.look(now + Duration::from_millis(999), || None), None);
         assert_eq!(stage.due(), Some(now + Duration::from_millis(1000)));

@@ -91,8 +91,8 @@ impl Sandbox {
         }
     }
 
-    /// What the start took is not the program's: its memory comes on top of the limit. Returns the bytes.
-    pub(super) fn forgive_start(&self, limits: &StageLimits) -> Result<u64, SandboxError> {
+    /// What the start took is not the program's: its memory comes on top of the limit.
+    pub(super) fn forgive_start(&self, limits: &StageLimits) -> Result<(), SandboxError> {
         let leaf = &self.made.leaf;
         leaf.limit_pids(limits, OURS).map_err(at(Step::Cgroup))?;
         leaf.forgive_memory(limits).map_err(at(Step::Cgroup))
