@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::History(command) => cli::history::run(&command),
         Command::Run(options) => cli::run::run(options),
         Command::Spawner(options) => cli::spawner::run(options),
+        Command::Precompile(options) => cli::precompile::run(&options),
         Command::Generate(options) => cli::generate::run(&options),
     };
     result.unwrap_or_else(|error| {

@@ -247,7 +247,19 @@ impl Check<'_> {
         };
         let (shell, remove) = (path("shell", &raw.shell), path("remove", &raw.remove));
         let (assembler, linker) = (path("assembler", &raw.assembler), path("linker", &raw.linker));
-        Some(Direct { shell: shell?, remove: remove?, assembler: assembler?, linker: linker?, steps: OnceLock::new() })
+        let header = raw.header.clone();
+        if let Some(header) = header.as_ref().filter(|header| !is_safe_name(header) || header.contains(['<', '>', '"']))
+        {
+            self.error(format!("{key}.header"), format!("{header:?} is no name of a header"));
+        }
+        Some(Direct {
+            shell: shell?,
+            remove: remove?,
+            assembler: assembler?,
+            linker: linker?,
+            header,
+            steps: OnceLock::new(),
+        })
     }
 
     fn warm(&mut self, key: &str, raw: RawWarm, tools: &[&str], has_compile: bool) -> Warm {

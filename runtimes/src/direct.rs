@@ -20,6 +20,8 @@ const COMPLAINTS: &str = "/tmp/main.ld";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Steps {
     compile: Vec<String>,
+    /// Where in it the source stands.
+    source: usize,
     assemble: Vec<String>,
     link: Vec<String>,
 }
@@ -35,9 +37,11 @@ impl Steps {
         if !program(&compile)?.starts_with("cc1") || program(&assemble)? != "as" || program(&link)? != "collect2" {
             return None;
         }
-        if compile.pop()? != "|" || !compile.iter().any(|word| word == source) {
+        if compile.pop()? != "|" {
             return None;
         }
+        // It also stands behind options that say how to name further output.
+        let source = compile.iter().position(|word| word == source)?;
         if replace_output(&mut compile, ASSEMBLY)? != "-" {
             return None;
         }
@@ -51,13 +55,42 @@ impl Steps {
         let mut objects = link.iter_mut().filter(|word| **word == object);
         OBJECT.clone_into(objects.next()?);
         objects.next().is_none().then_some(())?;
-        Some(Self { compile, assemble, link })
+        Some(Self { compile, source, assemble, link })
+    }
+
+    /// What the compiler itself is told, as one text.
+    pub(crate) fn signature(&self) -> String {
+        self.compile.join("\0")
+    }
+
+    /// Compiles a header ahead of need: `source` includes it and nothing else.
+    pub(crate) fn precompile(&self, source: &str, assembly: &str, precompiled: &str) -> Vec<String> {
+        let mut words = self.compile.clone();
+        source.clone_into(&mut words[self.source]);
+        let _ = replace_output(&mut words, assembly);
+        words.push(format!("--output-pch={precompiled}"));
+        words
     }
 
     /// The lines of shell. `driver` does all of it, `driver_link` its last step with [`OBJECT`] in the source's place.
-    pub(crate) fn script(&self, direct: &Direct, driver: &[String], driver_link: &[String]) -> String {
+    /// `precompiled` is a header's directory and the file in it, if the program is to be compiled with one that may be
+    /// there. With it messages read differently (where one names a place in the header, it no longer says which line
+    /// included that), so a compiler that says anything at all, or does not succeed, is started again without it.
+    pub(crate) fn script(
+        &self,
+        direct: &Direct,
+        driver: &[String],
+        driver_link: &[String],
+        precompiled: Option<(&str, &str)>,
+    ) -> String {
         let remove = quoted(&[direct.remove.clone(), "-f".into(), ASSEMBLY.into(), OBJECT.into(), COMPLAINTS.into()]);
         let mut script = String::new();
+        if let Some((directory, file)) = precompiled {
+            let mut compile = self.compile.clone();
+            compile.splice(1..1, ["-I".to_owned(), directory.to_owned()]);
+            let (file, compile) = (quoted(&[file.to_owned()]), quoted(&compile));
+            let _ = write!(script, "{{ [ -r {file} ] && {compile} 2>{COMPLAINTS} && [ ! -s {COMPLAINTS} ]; }} || ");
+        }
         let _ = write!(
             script,
             "{compile}

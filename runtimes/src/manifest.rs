@@ -102,6 +102,8 @@ pub(crate) struct RawDirect {
     pub(crate) remove: String,
     pub(crate) assembler: String,
     pub(crate) linker: String,
+    #[serde(default)]
+    pub(crate) header: Option<String>,
 }
 
 /// How the version is asked for and found in the answer.

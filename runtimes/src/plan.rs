@@ -7,6 +7,7 @@ use crankcase_sandbox::spec::{COMMAND_BYTES_MAX, FILES_MAX, SourceFile, StageCom
 
 use crate::direct::OBJECT;
 use crate::error::PlanError;
+use crate::headers::{self, HEADERS};
 use crate::manifest::Scan;
 use crate::runtime::{Keep, Runtime, Stage, Toolchain};
 use crate::scan;
@@ -56,7 +57,8 @@ pub struct Plan {
 pub struct Kept {
     /// Regular files below the work directory, by name.
     pub files: Vec<String>,
-    /// What makes them, as the manifest has it, whether or not a driver's steps are known yet.
+    /// What makes them, as the manifest has it, whether or not a driver's steps are known yet; with the header that was
+    /// compiled ahead of need, where one may be used.
     pub command: StageCommand,
 }
 
@@ -85,7 +87,7 @@ pub(crate) fn make(runtime: &Runtime, request: &Request<'_>) -> Result<Plan, Pla
         heap_mb: 0,
         tools: &chain.tools,
     };
-    let compile = |stage| compile(runtime, chain, stage, &values, request.compile_memory_bytes);
+    let compile = |stage| compile(runtime, chain, stage, &values, request);
     let (compile, as_written) = chain.compile.as_ref().map(compile).transpose()?.unzip();
     let run = command_of(runtime, &chain.run, &values, request.run_memory_bytes, request.args)?;
     let files = files(chain, &names.source, request)?;
@@ -142,8 +144,9 @@ fn compile(
     chain: &Toolchain,
     stage: &Stage,
     values: &Values<'_>,
-    memory_bytes: u64,
+    request: &Request<'_>,
 ) -> Result<(StageCommand, StageCommand), PlanError> {
+    let memory_bytes = request.compile_memory_bytes;
     let driver = command_of(runtime, stage, values, memory_bytes, &[])?;
     let Some((direct, steps)) = chain.direct.as_ref().and_then(|direct| Some((direct, direct.steps.get()?))) else {
         return Ok((driver.clone(), driver));
@@ -153,9 +156,19 @@ fn compile(
     }
     let object = [OBJECT.to_owned()];
     let link = command_of(runtime, stage, &Values { sources: &object, ..values.clone() }, memory_bytes, &[])?;
-    let script = steps.script(direct, &driver.argv, &link.argv);
+    let suits =
+        |header: &&String| !runtime.in_image() && headers::suits(request.code, header) && request.files.is_empty();
+    let precompiled = direct.header.as_ref().filter(suits).map(|header| {
+        let directory = format!("{HEADERS}/{}", headers::name(runtime, steps, header));
+        let file = format!("{directory}/{header}.gch");
+        (directory, file)
+    });
+    let precompiled = precompiled.as_ref().map(|(directory, file)| (directory.as_str(), file.as_str()));
+    let script = steps.script(direct, &driver.argv, &link.argv, precompiled);
+    let mut as_written = driver.clone();
+    as_written.argv.extend(precompiled.map(|(directory, _)| format!("-I{directory}")));
     let argv = vec![direct.shell.clone(), "-c".to_owned(), script];
-    Ok((StageCommand { argv, env: driver.env.clone() }, driver))
+    Ok((StageCommand { argv, env: driver.env }, as_written))
 }
 
 impl Keep {

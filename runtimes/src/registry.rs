@@ -7,6 +7,7 @@ use crate::builtin::MANIFESTS;
 use crate::check;
 use crate::error::ManifestError;
 use crate::gates::Gates;
+use crate::headers;
 use crate::java_agent;
 use crate::runtime::Runtime;
 use crate::tree::Tree;
@@ -107,6 +108,16 @@ impl Registry {
             }
         }
         files
+    }
+
+    /// Compiles the headers that installed languages have compiled ahead of need, as far as they are missing in
+    /// [`crate::HEADERS`], and removes old ones. Blocks, for seconds to minutes; one process does it at a time. Nothing
+    /// is made of an image's toolchains, which cannot be started from outside. `false` when something could not be
+    /// made; what it is goes to stderr.
+    #[must_use]
+    pub fn make_headers(&self) -> bool {
+        let of_ours = self.iter().filter(|runtime| !runtime.in_image() && runtime.has_header());
+        headers::make(of_ours.collect::<Vec<_>>().into_iter())
     }
 
     /// Asks every installed language's tool for its version and returns when all have answered or 5 s were

@@ -76,6 +76,8 @@ pub(crate) struct Direct {
     pub(crate) remove: String,
     pub(crate) assembler: String,
     pub(crate) linker: String,
+    /// A header of the compiler's that is compiled ahead of need.
+    pub(crate) header: Option<String>,
     /// Asked of the driver together with the version; until then, and where it cannot be read, the driver is used.
     pub(crate) steps: OnceLock<Steps>,
 }
@@ -149,6 +151,11 @@ impl Runtime {
         identity::of(&self.tree, self.tools().map(|(_, path)| path))
     }
 
+    /// Whether its tools are an image's.
+    pub(crate) fn in_image(&self) -> bool {
+        self.tree.is_image()
+    }
+
     /// The manifest's file; `<built-in>/NAME.toml` for one of the binary.
     #[must_use]
     pub fn manifest_file(&self) -> &std::path::Path {
@@ -159,6 +166,12 @@ impl Runtime {
     #[must_use]
     pub fn compiled(&self) -> bool {
         self.toolchain.as_ref().is_some_and(|chain| chain.compile.is_some())
+    }
+
+    /// Whether a header is compiled for it ahead of need.
+    pub(crate) fn has_header(&self) -> bool {
+        let direct = self.toolchain.as_ref().and_then(|chain| chain.direct.as_ref());
+        direct.is_some_and(|direct| direct.header.is_some())
     }
 
     /// The gate that its programs may be started through.

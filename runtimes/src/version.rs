@@ -11,6 +11,9 @@ use crate::direct::Steps;
 use crate::runtime::{Runtime, Toolchain};
 use crate::template::Values;
 
+/// What a tool finds in its environment.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] =
+    [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/nonexistent"), ("LANG", "C.UTF-8")];
 /// How long one tool may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many tools are asked at once.
@@ -118,7 +121,7 @@ pub(crate) fn ask_within(command: &[String], patience: Duration) -> Option<Strin
     let mut child = Command::new(program)
         .args(args)
         .env_clear()
-        .envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/nonexistent"), ("LANG", "C.UTF-8")])
+        .envs(ENVIRONMENT)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -64,6 +64,7 @@ fn serve(options: &Options) -> Result<(), String> {
         image: options.root.as_deref(),
         read_only: &options.read_only,
         gates: options.gates.as_deref(),
+        headers: options.headers.as_deref(),
         hostname: &options.hostname,
     };
     root::enter(&root).map_err(|e| e.to_string())?;

@@ -48,6 +48,8 @@ pub struct Options {
     pub read_only: Vec<PathBuf>,
     /// A directory whose files every sandbox finds below [`crate::root::GATES`].
     pub gates: Option<PathBuf>,
+    /// A directory of the host's to show read-only at the same place of every sandbox, whatever is in it by then.
+    pub headers: Option<PathBuf>,
     /// A directory with a socket in it that the supervisor removes in the end: the daemon may not any more.
     pub remove: Option<PathBuf>,
 }
@@ -79,6 +81,7 @@ impl Options {
             root: None,
             read_only: Vec::new(),
             gates: None,
+            headers: None,
             remove: None,
         };
         while let Some(argument) = parser.next()? {
@@ -95,6 +98,7 @@ impl Options {
                 Long("daemon") => options.daemon = Some(parser.value()?.parse()?),
                 Long("hostname") => options.hostname = parser.value()?.string()?,
                 Long("gates") => options.gates = Some(parser.value()?.into()),
+                Long("headers") => options.headers = Some(parser.value()?.into()),
                 Long("root") => options.root = Some(parser.value()?.into()),
                 Long("remove") => options.remove = Some(parser.value()?.into()),
                 Long("read-only") => options.read_only.push(parser.value()?.into()),
@@ -121,7 +125,7 @@ impl Options {
         if self.hostname.is_empty() || self.hostname.len() > 64 || !self.hostname.chars().all(plain) {
             return Err("--hostname must be 1 to 64 letters, digits or hyphens".to_owned());
         }
-        match self.read_only.iter().chain(&self.root).find(|path| !is_plain_absolute(path)) {
+        match self.read_only.iter().chain(&self.root).chain(&self.headers).find(|path| !is_plain_absolute(path)) {
             Some(path) => Err(format!("the path {} must be absolute, without `..`, and not /", path.display())),
             None => Ok(()),
         }
@@ -145,6 +149,7 @@ mod tests {
             &["--read-only", "../etc"],
             &["--read-only", "/"],
             &["--root", "image"],
+            &["--headers", "cache"],
             &["--hostname", "a b"],
             &["--sandboxes-max", "0"],
             &["--cpu-weight", "0"],

@@ -56,6 +56,9 @@ pub struct Plan<'a> {
     pub read_only: &'a [PathBuf],
     /// A directory of the host whose files are copied.
     pub gates: Option<&'a Path>,
+    /// A directory of the host that is shown as it is at any time, at the same place: compilers read what is made there
+    /// while sandboxes run.
+    pub headers: Option<&'a Path>,
     /// What programs see as the host's name.
     pub hostname: &'a str,
 }
@@ -91,6 +94,14 @@ pub fn enter(plan: &Plan<'_>) -> Result<(), RootError> {
         }
     }
     write_gates(&root.join(GATES), &gates)?;
+    // Compilers do without where others than root could change what they would believe.
+    if let (Some(headers), None) = (plan.headers, plan.image)
+        && belongs_to_root(headers).is_ok()
+    {
+        show(&root, headers)?;
+        let strict = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        remount(&below(&root, headers), MsFlags::MS_BIND | strict)?;
+    }
     remount(&root, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
 
     directory(&base.join("old"))?;
@@ -203,7 +214,7 @@ fn system_directory(root: &Path, name: &str) -> Result<(), RootError> {
 
 /// Binds a host path read-only at the same place of the root. A link is followed: it is the administrator's.
 fn show(root: &Path, path: &Path) -> Result<(), RootError> {
-    let target = root.join(path.strip_prefix("/").unwrap_or(path));
+    let target = below(root, path);
     if target.exists() {
         return Ok(());
     }
@@ -221,6 +232,11 @@ fn show(root: &Path, path: &Path) -> Result<(), RootError> {
         remount(&mounted, MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
     }
     Ok(())
+}
+
+/// The same place of the root.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 fn mounts_below(target: &Path) -> Result<Vec<PathBuf>, RootError> {

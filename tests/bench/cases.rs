@@ -148,6 +148,17 @@ pub const CASES: &[Case] = &[
         crowd: ALONE,
     },
     Case {
+        name: "c++, bits/stdc++.h",
+        language: "cpp",
+        file: "main.cpp",
+        code: include_str!("programs/bits.cpp"),
+        bare: &[&["/usr/bin/g++", "-O2", "-std=gnu++20", "-o", "main", "main.cpp"], &["./main"]],
+        target: 0.4,
+        turn: Turn::Fresh("//"),
+        stocked: false,
+        crowd: ALONE,
+    },
+    Case {
         name: "go",
         language: "go",
         file: "main.go",

@@ -28,6 +28,8 @@ fn main() -> anyhow::Result<()> {
     let url = if let Ok(url) = std::env::var("CRANKCASE_BENCH_URL") {
         url
     } else {
+        // It is made in the background after the start; nothing is measured before it is there.
+        std::process::Command::new(crankcase_tests::daemon::binary("crankcase")).arg("precompile").status()?;
         daemon = Daemon::start(Options::as_shipped().text("rate-limit", "requests-per-second", "off"));
         daemon.url("")
     };

@@ -13,6 +13,7 @@ mod idempotency;
 mod languages;
 mod limits;
 mod piston;
+mod precompiled;
 mod queue;
 mod replay;
 mod room_locks;

@@ -41,6 +41,8 @@ fn the_package_holds_what_an_installed_service_needs() {
         "lib/systemd/system/crankcase.service",
         "lib/systemd/system/crankcase-spawner.service",
         "lib/systemd/system/crankcase-spawner.socket",
+        "lib/systemd/system/crankcase-precompile.service",
+        "lib/systemd/system/crankcase-precompile.path",
         "usr/lib/sysusers.d/crankcase.conf",
         "usr/lib/tmpfiles.d/crankcase.conf",
         "usr/share/crankcase/manifests/python.toml",

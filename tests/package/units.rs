@@ -8,7 +8,8 @@ use std::process::Command;
 use crankcase_tests::{daemon, shared, skip};
 
 /// What `systemd-analyze security` may say at most, in tenths: from 0, nothing left to take away, to 100.
-const EXPOSURE: [(&str, u32); 2] = [("crankcase.service", 15), ("crankcase-spawner.service", 35)];
+const EXPOSURE: [(&str, u32); 3] =
+    [("crankcase.service", 15), ("crankcase-spawner.service", 35), ("crankcase-precompile.service", 15)];
 
 fn unit(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name)
@@ -38,7 +39,13 @@ fn the_exposure_is_within_its_bound() {
 #[test]
 fn systemd_finds_no_fault() {
     let directory = tempfile::tempdir().expect("a directory");
-    let names = ["crankcase.service", "crankcase-spawner.service", "crankcase-spawner.socket"];
+    let names = [
+        "crankcase.service",
+        "crankcase-spawner.service",
+        "crankcase-spawner.socket",
+        "crankcase-precompile.service",
+        "crankcase-precompile.path",
+    ];
     for name in names {
         let text = fs::read_to_string(unit(name)).expect("the unit");
         // Not installed here, and systemd looks whether what it is to start is there.

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod generate;
 pub mod history;
 mod local;
+pub mod precompile;
 pub mod run;
 pub mod runtimes;
 pub mod serve;
@@ -46,6 +47,8 @@ pub enum Command {
     Run(run::Options),
     /// Run the privileged spawner on its own, for a daemon that is told its socket.
     Spawner(spawner::Options),
+    /// Compile C++ headers ahead of need, as the service does in the background.
+    Precompile(precompile::Options),
     /// Write man pages and shell completions.
     #[command(hide = true)]
     Generate(generate::Options),

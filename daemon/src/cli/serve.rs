@@ -13,7 +13,7 @@ use crankcase_runtimes::Registry;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, chown, geteuid};
 
-use super::{ConfigOption, doctor};
+use super::{ConfigOption, doctor, precompile};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -32,7 +32,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     // A low port and the spawner want root; both come before the last line that does.
     let listener = TcpListener::bind(config.server.listen)
         .with_context(|| format!("server.listen: cannot listen on {}", config.server.listen))?;
-    let (_embedded, spawner_socket) = prepare_host(&config, &registry)?;
+    let (_embedded, spawner_socket) = prepare_host(&config, config_file.as_deref(), &registry)?;
     let service = Service { config, config_file, registry, spawner_socket, listener };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
     runtime.block_on(service.run())?;
@@ -49,7 +49,11 @@ fn raise_open_files() {
 }
 
 /// As root: makes the data directory, starts the spawner and gives root up. The spawner lives as long as the first value.
-fn prepare_host(config: &Config, registry: &Registry) -> anyhow::Result<(Option<Embedded>, PathBuf)> {
+fn prepare_host(
+    config: &Config,
+    config_file: Option<&Path>,
+    registry: &Registry,
+) -> anyhow::Result<(Option<Embedded>, PathBuf)> {
     let root = geteuid().is_root();
     let account = if root { Some(Account::find(config.server.user.as_deref())?) } else { None };
     data_directory(&config.data_dir, account)?;
@@ -61,6 +65,9 @@ fn prepare_host(config: &Config, registry: &Registry) -> anyhow::Result<(Option<
             let gates = registry.gate_files();
             let embedded = Embedded::start(&SpawnerArguments { client: (account.uid, account.gid), arguments, gates })?;
             let socket = embedded.socket.clone();
+            if config.runtimes.precompiled_headers && config.sandbox.root.is_none() {
+                precompile::start(config_file);
+            }
             (Some(embedded), socket)
         }
     };

@@ -147,6 +147,8 @@ pub struct Runtimes {
     pub artefact_cache: Option<u64>,
     /// Who shares it.
     pub artefact_scope: Scope,
+    /// Whether headers are compiled ahead of need.
+    pub precompiled_headers: bool,
 }
 
 /// `[sandbox]`
@@ -337,6 +339,7 @@ impl Runtimes {
             enabled: reader.get("runtimes.enabled"),
             artefact_cache: reader.get("runtimes.artefact-cache"),
             artefact_scope: reader.get("runtimes.artefact-scope"),
+            precompiled_headers: reader.get("runtimes.precompiled-headers"),
         }
     }
 

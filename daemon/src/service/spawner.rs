@@ -25,6 +25,11 @@ pub fn arguments(config: &Config, registry: &Registry) -> Vec<String> {
     if let Some(parent) = &sandbox.cgroup_parent {
         add("cgroup-base", parent.display().to_string());
     }
+    if let (true, None, Some(directory)) =
+        (config.runtimes.precompiled_headers, &sandbox.root, crankcase_runtimes::headers_directory())
+    {
+        add("headers", directory.display().to_string());
+    }
     for path in registry.read_only_paths().iter().chain(&sandbox.read_only_paths) {
         add("read-only", path.display().to_string());
     }
