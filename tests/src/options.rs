@@ -22,7 +22,7 @@ impl Default for Options {
         Self::as_shipped()
             // Hundreds of requests come from one address, on a machine that may be busy with other things.
             .text("rate-limit", "requests-per-second", "off")
-            .text("admission", "queue-wait", "120s")
+            .clock("admission", "queue-wait", 120.0)
             // Each of hundreds of daemons would look whether it is there.
             .set("runtimes", "precompiled-headers", false)
             // Each of hundreds of daemons would start every language's interpreter; who wants some asks for it.
