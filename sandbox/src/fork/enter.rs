@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
+use nix::sys::signal::kill;
 use nix::sys::socket::{MsgFlags, send};
-use nix::unistd::{chdir, close, getpid, getppid, setsid, write};
+use nix::unistd::{Pid, chdir, close, getpid, getppid, setsid, write};
 
 use super::copies::Copies;
 use super::{ENDED, FORKED, GATE_FD, ORDERS_FD, Order, OrderFds, install_filter};
@@ -34,6 +35,8 @@ use crate::sys;
 static IN_SANDBOX: AtomicBool = AtomicBool::new(false);
 /// The number of the listener's descriptor, from the process between to the payload.
 static LISTENER: AtomicI32 = AtomicI32::new(-1);
+/// The process between, as the payload sees it.
+static BETWEEN: AtomicI32 = AtomicI32::new(0);
 
 /// The kinds of the order's namespaces, in its order, but for the last two: pid and user.
 const KINDS: [CloneFlags; 5] = [
@@ -94,6 +97,7 @@ fn between((order, fds): &(&Order, &OrderFds)) {
         tell(fds.stdio[0].as_fd(), error);
         sys::exit(1);
     }
+    BETWEEN.store(getpid().as_raw(), Ordering::Relaxed);
     match sys::libc_fork() {
         0 => {}
         pid => sys::exit(i32::from(pid < 0)),
@@ -139,8 +143,10 @@ fn introduce(copies: Option<&Copies>) -> Result<(), Errno> {
     IN_SANDBOX.store(true, Ordering::Relaxed);
     setsid()?;
     copies.inspect(|copies| copies.take());
-    // Until the process between has ended init is not its parent, and could not wait for it.
-    while getppid().as_raw() != 1 {
+    // Until the process between has ended init is not its parent, and could not wait for it. Until the template has waited for
+    // that one in turn, a program would see it.
+    let between = Pid::from_raw(BETWEEN.load(Ordering::Relaxed));
+    while getppid().as_raw() != 1 || kill(between, None) != Err(Errno::ESRCH) {
         std::thread::yield_now();
     }
     let mut message = [FORKED, 0, 0, 0, 0];
