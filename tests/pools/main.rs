@@ -48,6 +48,12 @@ fn pool(daemon: &Daemon, name: &str, language: &str, kind: &str) -> u64 {
     value.map_or(0, |value| value.parse().expect("a whole number"))
 }
 
+/// Whether this machine, emulated by another, is too slow for interpreters that take long to start: what does not come to
+/// its gate in time is started plainly, and what hits are counted says nothing.
+fn too_slow_to_count() -> bool {
+    crankcase_tests::slowness() > 3.0
+}
+
 /// Runs that took a process that was started ahead of need, from the stock or as a fork of its own.
 fn warm_hits(daemon: &Daemon, language: &str) -> u64 {
     pool(daemon, "hits_total", language, "warm") + pool(daemon, "hits_total", language, "fork")
