@@ -12,7 +12,7 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -20,8 +20,7 @@ use nix::sys::statvfs::statvfs;
 
 use crate::direct::Steps;
 use crate::runtime::Runtime;
-use crate::version::{self, ENVIRONMENT};
-use crate::{cache, scan};
+use crate::{cache, scan, version};
 
 /// Where they lie, on the host and in sandboxes.
 pub const HEADERS: &str = "/var/cache/crankcase/headers";
@@ -123,16 +122,8 @@ fn text(path: &Path) -> String {
 
 /// To its end, or to the end of patience.
 fn run(words: &[String]) -> io::Result<()> {
-    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut compiler = version::tool(words).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut child = compiler.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let end = Instant::now() + PATIENCE;
     loop {
         match child.try_wait()? {

@@ -12,7 +12,7 @@ use crate::runtime::{Runtime, Toolchain};
 use crate::template::Values;
 
 /// What a tool finds in its environment.
-pub(crate) const ENVIRONMENT: [(&str, &str); 3] =
+const ENVIRONMENT: [(&str, &str); 3] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/nonexistent"), ("LANG", "C.UTF-8")];
 /// How long one tool may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -111,23 +111,21 @@ pub(crate) fn extract(answer: &str, prefix: &str) -> Option<String> {
     (!word.is_empty() && word.len() <= VERSION_BYTES_MAX).then(|| word.to_owned())
 }
 
+/// A tool of the host's own, about to be started: with an empty stdin, and nothing of our environment.
+pub(crate) fn tool(words: &[String]) -> Option<Command> {
+    let (program, arguments) = words.split_first()?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(ENVIRONMENT).current_dir("/").stdin(Stdio::null());
+    Some(command)
+}
+
 /// Runs a command with an empty stdin and an environment of its own, and gives stdout, then stderr.
 pub(crate) fn ask(command: &[String]) -> Option<String> {
     ask_within(command, PATIENCE)
 }
 
 pub(crate) fn ask_within(command: &[String], patience: Duration) -> Option<String> {
-    let (program, args) = command.split_first()?;
-    let mut child = Command::new(program)
-        .args(args)
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .ok()?;
+    let mut child = tool(command)?.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()?;
     let (sender, receiver) = mpsc::channel();
     let (stdout, stderr) = (child.stdout.take()?, child.stderr.take()?);
     // Not joined: a grandchild that keeps the pipe open would keep the reader, and must not keep us.

@@ -86,10 +86,7 @@ impl Filters {
     /// # Errors
     /// The kernel's errno.
     pub fn install(&self) -> Result<Option<OwnedFd>, i32> {
-        if self.ask {
-            return sys::install_listening(&self.sandbox).map(Some).map_err(|errno| errno as i32);
-        }
-        install(&self.sandbox).map(|()| None)
+        install(&self.sandbox, self.ask)
     }
 
     /// As [`Filters::install`], a template's.
@@ -97,12 +94,12 @@ impl Filters {
     /// # Errors
     /// The kernel's errno.
     pub fn install_template(&self) -> Result<(), i32> {
-        install(&self.template)
+        install(&self.template, false).map(drop)
     }
 }
 
-fn install(program: &BpfProgram) -> Result<(), i32> {
-    crankcase_sandbox::fork::install_filter(program).map_err(|errno| errno as i32)
+fn install(program: &BpfProgram, ask: bool) -> Result<Option<OwnedFd>, i32> {
+    crankcase_sandbox::fork::install_filter(program, ask).map_err(|errno| errno as i32)
 }
 
 type Table = BTreeMap<u32, Answer>;

@@ -33,6 +33,8 @@ pub struct Crowd {
 
 const ALONE: Crowd = Crowd { throughput: None, burst: None };
 
+const GXX: &[&[&str]] = &[&["/usr/bin/g++", "-O2", "-std=gnu++20", "-o", "main", "main.cpp"], &["./main"]];
+
 /// What differs from one turn to the next.
 pub enum Turn {
     /// Nothing.
@@ -141,7 +143,7 @@ pub const CASES: &[Case] = &[
         language: "cpp",
         file: "main.cpp",
         code: include_str!("programs/five_headers.cpp"),
-        bare: &[&["/usr/bin/g++", "-O2", "-std=gnu++20", "-o", "main", "main.cpp"], &["./main"]],
+        bare: GXX,
         target: 0.9,
         turn: Turn::FreshAndAgain("//", Again { name: "c++, cached", target: 0.02, against_last: false }),
         stocked: false,
@@ -152,7 +154,7 @@ pub const CASES: &[Case] = &[
         language: "cpp",
         file: "main.cpp",
         code: include_str!("programs/bits.cpp"),
-        bare: &[&["/usr/bin/g++", "-O2", "-std=gnu++20", "-o", "main", "main.cpp"], &["./main"]],
+        bare: GXX,
         target: 0.4,
         turn: Turn::Fresh("//"),
         stocked: false,

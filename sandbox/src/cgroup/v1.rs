@@ -173,12 +173,16 @@ impl Parent {
             self.spare.borrow_mut().push(leaf.clone());
             return Ok(());
         }
+        self.remove_directories(leaf)
+    }
+
+    fn remove_directories(&self, leaf: &Leaf) -> Result<(), Errno> {
         self.instance.all().try_for_each(|dir| dir.remove_child(&leaf.name))
     }
 
     pub fn remove(&self) {
         for leaf in self.spare.take() {
-            let _ = self.instance.all().try_for_each(|dir| dir.remove_child(&leaf.name));
+            let _ = self.remove_directories(&leaf);
         }
         for (instance, base) in self.instance.all().zip(self.base.all()) {
             stale::remove_tree(instance);

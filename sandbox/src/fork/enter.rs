@@ -128,11 +128,8 @@ fn enter(order: &Order, fds: &OrderFds) -> Result<(), SandboxError> {
     }
     // As after an execve: programs may look at their own /proc.
     prctl::set_dumpable(true).at(Step::Capabilities)?;
-    if order.ask {
-        let listener = sys::install_listening(&order.seal).at(Step::Seccomp)?;
+    if let Some(listener) = install_filter(&order.seal, order.ask).at(Step::Seccomp)? {
         LISTENER.store(listener.into_raw_fd(), Ordering::Relaxed);
-    } else {
-        install_filter(&order.seal).at(Step::Seccomp)?;
     }
     // The filter lets this through; the listener's number might have been above the limit.
     sys::set_rlimits(&order.rlimits).at(Step::Rlimit)

@@ -10,10 +10,13 @@ mod order;
 pub use enter::{end, fork, hide_preload};
 pub use order::{Order, OrderFds};
 
+use std::os::fd::OwnedFd;
+
 use nix::errno::Errno;
 use nix::libc;
 
 use crate::spec::StageLimits;
+use crate::sys;
 
 /// The descriptor on which a gate and the spawner talk: out of the way of those that an interpreter opens, so that these
 /// have the numbers of a plain start.
@@ -38,12 +41,16 @@ pub const ENDED: i32 = 0x4352_4e4b;
 /// Resource and value, for the soft and the hard limit.
 pub type Rlimits = [(u32, u64); 7];
 
-/// Installs a seccomp filter for this process and all it will ever start; sets `no_new_privs`.
+/// Installs a seccomp filter for this process and all it will ever start; sets `no_new_privs`. With `ask` it is one that asks,
+/// `no_new_privs` must be set already, and the descriptor is the listener's.
 ///
 /// # Errors
 /// The kernel's errno.
-pub fn install_filter(program: &[seccompiler::sock_filter]) -> Result<(), Errno> {
-    seccompiler::apply_filter(program).map_err(|error| match error {
+pub fn install_filter(program: &[seccompiler::sock_filter], ask: bool) -> Result<Option<OwnedFd>, Errno> {
+    if ask {
+        return sys::install_listening(program).map(Some);
+    }
+    seccompiler::apply_filter(program).map(|()| None).map_err(|error| match error {
         seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
             Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL))
         }
