@@ -1,5 +1,7 @@
 //! `SIGKILL` at any moment: no program goes on running, and the next start puts everything in order.
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crankcase_tests::{Daemon, Options, eventually, host, unique};
@@ -70,16 +72,24 @@ fn a_killed_daemon_takes_its_programs_along() {
 #[test]
 fn daemon_and_spawner_killed_together_leave_no_program_and_the_next_start_cleans_up() {
     let Running { mut daemon, room, token, client } = running(Options::new());
-    let left = host::cgroups(daemon.cgroup());
+    // A spawner makes a directory of its own, named for it, and everything else below that.
+    let in_an_instance = |path: &PathBuf| {
+        let name = |part: &OsStr| part.to_str().and_then(|name| name.strip_prefix('i')?.parse::<u32>().ok());
+        path.components().any(|part| name(part.as_os_str()).is_some())
+    };
+    let mut made = host::cgroups(daemon.cgroup());
+    made.retain(in_an_instance);
+    let left_behind =
+        |daemon: &Daemon| -> Vec<_> { host::cgroups(daemon.cgroup()).intersection(&made).cloned().collect() };
     daemon.kill_everything();
+    assert!(!left_behind(&daemon).is_empty(), "nobody was left to remove it");
     expect_no_program(&token);
     let _ = client.join();
     let daemon = daemon.start_again();
     daemon.run("python", "print(1)").expect_success();
     eventually(Duration::from_secs(20), || {
-        let now = host::cgroups(daemon.cgroup());
-        // What the dead spawner made for its sandboxes is gone; what is there now belongs to the new one.
-        if now.len() <= left.len() { Ok(()) } else { Err(format!("{left:?} then {now:?}")) }
+        let left = left_behind(&daemon);
+        if left.is_empty() { Ok(()) } else { Err(left) }
     });
     expect_interrupted(&daemon, &room);
 }

@@ -205,9 +205,12 @@ impl Daemon {
     /// `SIGKILL` to the daemon and, in the same moment, to everything privileged.
     pub fn kill_everything(&mut self) {
         let privileged = self.privileged();
-        self.signal(Signal::SIGKILL);
-        for pid in privileged {
-            host::end(pid);
+        // Stopped first: none of them may see another's end and tidy up.
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            self.signal(signal);
+            for pid in &privileged {
+                let _ = kill(Pid::from_raw(*pid), signal);
+            }
         }
         self.wait(STOP);
     }
