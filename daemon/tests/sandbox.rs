@@ -6,8 +6,8 @@ use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments};
 use crankcase::spawner_client::{Sandbox, SpawnerClient, Template};
 use crankcase_sandbox::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
 use crankcase_sandbox::spec::{
-    CpuQuota, CpuTime, MemoryMax, PidsMax, SandboxSpec, SourceFile, StageCommand, StageLimits, TmpfsInodes, TmpfsSize,
-    WallTime,
+    CpuQuota, CpuTime, Example, MemoryMax, PidsMax, SandboxSpec, SourceFile, StageCommand, StageLimits, TmpfsInodes,
+    TmpfsSize, WallTime,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
@@ -289,13 +289,19 @@ while True:
 os.close(63)
 "#;
 
+/// What a template of it learns from.
+fn example() -> Option<Example> {
+    let code = "kept = [object() for _ in range(50_000)]\nprint(input())\n";
+    Some(Example { file: "main.py".into(), code: code.into(), stdin: "Ada\n".into() })
+}
+
 /// The spawner with a python gate, and a template of it.
 async fn template() -> (Spawner, Template) {
     let gates = vec![("python/sitecustomize.py".into(), PYTHON_GATE.into())];
     let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments: vec![], gates }).unwrap();
     let client = SpawnerClient::start(embedded.socket.clone(), CancellationToken::new());
     client.ready(Duration::from_secs(10)).await.unwrap();
-    let template = client.create_template(spec(), python(), limits()).await.unwrap();
+    let template = client.create_template(spec(), python(), limits(), example()).await.unwrap();
     (Spawner { client, _embedded: embedded }, template)
 }
 
@@ -365,6 +371,47 @@ print(os.waitpid(pid, 0)[1] >> 8)
     futures_util::future::join_all(forks).await;
 }
 
+/// The page tables say which pages a fork has for itself, and how much of the interpreter's code is there.
+#[tokio::test]
+async fn forks_have_what_an_example_took() {
+    let (spawner, taught) = template().await;
+    let untaught = spawner.client.create_template(spec(), python(), limits(), None).await.unwrap();
+    let look = r#"
+import os
+table, counts = os.open("/proc/self/pagemap", os.O_RDONLY), {"rw-p": 0, "r-xp": 0}
+for line in open("/proc/self/maps"):
+    region, permissions, *rest = line.split()
+    start, end = (int(address, 16) // 4096 for address in region.split("-"))
+    if permissions in counts and "[v" not in line:
+        entries = os.pread(table, (end - start) * 8, start * 8)
+        for at in range(0, len(entries), 8):
+            entry = int.from_bytes(entries[at : at + 8], "little")
+            counts[permissions] += entry >> 63 and (permissions == "r-xp" or entry >> 56 & 1)
+print(*counts.values())
+"#;
+    let mut counts = Vec::new();
+    for template in [&taught, &untaught] {
+        let ran = run_forked(&spawner, template, look, limits()).await;
+        let pages = ran.stdout.split_whitespace().map(|count| count.parse::<i64>().unwrap()).collect::<Vec<_>>();
+        assert_eq!(pages.len(), 2, "{} {}", ran.stdout, ran.stderr);
+        counts.push(pages);
+        let hello = run_forked(&spawner, template, "import os; print(os.listdir(), ascii(input))", limits()).await;
+        assert_eq!(hello.stdout, "['main.py'] <built-in function input>\n", "{}", hello.stderr);
+    }
+    assert!(counts[0][0] > counts[1][0] + 20 && counts[0][1] > counts[1][1], "{counts:?}");
+}
+
+/// Whatever goes wrong with it costs nothing but speed.
+#[tokio::test]
+async fn a_template_stands_whatever_its_example_does() {
+    let (spawner, _) = template().await;
+    for code in ["import os; os._exit(3)", "import os; os.kill(os.getpid(), 9)", "raise SystemExit(1)", "no python"] {
+        let example = Example { code: code.into(), ..example().unwrap() };
+        let template = spawner.client.create_template(spec(), python(), limits(), Some(example)).await.unwrap();
+        assert_eq!(run_forked(&spawner, &template, "print(1)", limits()).await.stdout, "1\n", "{code}");
+    }
+}
+
 #[tokio::test]
 async fn every_limit_is_named_in_a_fork() {
     let (spawner, template) = template().await;
@@ -388,11 +435,11 @@ async fn every_limit_is_named_in_a_fork() {
 async fn a_template_that_does_not_stand_is_a_failure_of_ours() {
     let (spawner, template) = template().await;
     let missing = StageCommand { argv: vec!["/nowhere".into()], env: vec![] };
-    let error = spawner.client.create_template(spec(), missing, limits()).await.map(|_| ()).unwrap_err();
+    let error = spawner.client.create_template(spec(), missing, limits(), None).await.map(|_| ()).unwrap_err();
     assert_eq!(error, SandboxError { step: Step::Exec, errno: 2 });
-    let error = spawner.client.create_template(spec(), shell("exit 0"), limits()).await.map(|_| ()).unwrap_err();
+    let error = spawner.client.create_template(spec(), shell("exit 0"), limits(), None).await.map(|_| ()).unwrap_err();
     assert_eq!(error.step, Step::Gate);
     drop(template);
-    let again = spawner.client.create_template(spec(), python(), limits()).await.unwrap();
+    let again = spawner.client.create_template(spec(), python(), limits(), None).await.unwrap();
     assert_eq!(run_forked(&spawner, &again, "print(1)", limits()).await.stdout, "1\n");
 }

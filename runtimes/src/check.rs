@@ -247,17 +247,21 @@ impl Check<'_> {
         };
         let (shell, remove) = (path("shell", &raw.shell), path("remove", &raw.remove));
         let (assembler, linker) = (path("assembler", &raw.assembler), path("linker", &raw.linker));
-        let header = raw.header.clone();
-        if let Some(header) = header.as_ref().filter(|header| !is_safe_name(header) || header.contains(['<', '>', '"']))
-        {
-            self.error(format!("{key}.header"), format!("{header:?} is no name of a header"));
+        let is_header = |name: &str| is_safe_name(name) && !name.contains(['<', '>', '"']);
+        for (index, set) in raw.headers.iter().enumerate() {
+            if set.is_empty() {
+                self.error(format!("{key}.headers[{index}]"), "names no header".to_owned());
+            }
+            for header in set.iter().filter(|header| !is_header(header)) {
+                self.error(format!("{key}.headers[{index}]"), format!("{header:?} is no name of a header"));
+            }
         }
         Some(Direct {
             shell: shell?,
             remove: remove?,
             assembler: assembler?,
             linker: linker?,
-            header,
+            headers: raw.headers.clone(),
             steps: OnceLock::new(),
         })
     }

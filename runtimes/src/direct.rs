@@ -73,22 +73,22 @@ impl Steps {
     }
 
     /// The lines of shell. `driver` does all of it, `driver_link` its last step with [`OBJECT`] in the source's place.
-    /// `precompiled` is a header's directory and the file in it, if the program is to be compiled with one that may be
-    /// there. With it messages read differently (where one names a place in the header, it no longer says which line
-    /// included that), so a compiler that says anything at all, or does not succeed, is started again without it.
+    /// `first` is a file to include first whose precompiled form (`.gch`) may be there. With it messages read differently
+    /// (where one names a place in a header, it no longer says which line included that), so a compiler that says
+    /// anything at all, or does not succeed, is started again without it.
     pub(crate) fn script(
         &self,
         direct: &Direct,
         driver: &[String],
         driver_link: &[String],
-        precompiled: Option<(&str, &str)>,
+        first: Option<&str>,
     ) -> String {
         let remove = quoted(&[direct.remove.clone(), "-f".into(), ASSEMBLY.into(), OBJECT.into(), COMPLAINTS.into()]);
         let mut script = String::new();
-        if let Some((directory, file)) = precompiled {
+        if let Some(first) = first {
             let mut compile = self.compile.clone();
-            compile.splice(1..1, ["-I".to_owned(), directory.to_owned()]);
-            let (file, compile) = (quoted(&[file.to_owned()]), quoted(&compile));
+            compile.splice(1..1, ["-include".to_owned(), first.to_owned()]);
+            let (file, compile) = (quoted(&[format!("{first}.gch")]), quoted(&compile));
             let _ = write!(script, "{{ [ -r {file} ] && {compile} 2>{COMPLAINTS} && [ ! -s {COMPLAINTS} ]; }} || ");
         }
         let _ = write!(

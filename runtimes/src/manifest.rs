@@ -103,7 +103,7 @@ pub(crate) struct RawDirect {
     pub(crate) assembler: String,
     pub(crate) linker: String,
     #[serde(default)]
-    pub(crate) header: Option<String>,
+    pub(crate) headers: Vec<Vec<String>>,
 }
 
 /// How the version is asked for and found in the answer.

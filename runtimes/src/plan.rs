@@ -7,7 +7,7 @@ use crankcase_sandbox::spec::{COMMAND_BYTES_MAX, FILES_MAX, SourceFile, StageCom
 
 use crate::direct::OBJECT;
 use crate::error::PlanError;
-use crate::headers::{self, HEADERS};
+use crate::headers;
 use crate::manifest::Scan;
 use crate::runtime::{Keep, Runtime, Stage, Toolchain};
 use crate::scan;
@@ -57,8 +57,8 @@ pub struct Plan {
 pub struct Kept {
     /// Regular files below the work directory, by name.
     pub files: Vec<String>,
-    /// What makes them, as the manifest has it, whether or not a driver's steps are known yet; with the header that was
-    /// compiled ahead of need, where one may be used.
+    /// What makes them, as the manifest has it: neither a driver's steps nor headers that were compiled ahead of need make
+    /// them any different.
     pub command: StageCommand,
 }
 
@@ -156,19 +156,11 @@ fn compile(
     }
     let object = [OBJECT.to_owned()];
     let link = command_of(runtime, stage, &Values { sources: &object, ..values.clone() }, memory_bytes, &[])?;
-    let suits =
-        |header: &&String| !runtime.in_image() && headers::suits(request.code, header) && request.files.is_empty();
-    let precompiled = direct.header.as_ref().filter(suits).map(|header| {
-        let directory = format!("{HEADERS}/{}", headers::name(runtime, steps, header));
-        let file = format!("{directory}/{header}.gch");
-        (directory, file)
-    });
-    let precompiled = precompiled.as_ref().map(|(directory, file)| (directory.as_str(), file.as_str()));
-    let script = steps.script(direct, &driver.argv, &link.argv, precompiled);
-    let mut as_written = driver.clone();
-    as_written.argv.extend(precompiled.map(|(directory, _)| format!("-I{directory}")));
+    let alone = !runtime.in_image() && request.files.is_empty();
+    let first = alone.then(|| headers::of_program(runtime, direct, steps, request.code)).flatten();
+    let script = steps.script(direct, &driver.argv, &link.argv, first.as_deref());
     let argv = vec![direct.shell.clone(), "-c".to_owned(), script];
-    Ok((StageCommand { argv, env: driver.env }, as_written))
+    Ok((StageCommand { argv, env: driver.env.clone() }, driver))
 }
 
 impl Keep {

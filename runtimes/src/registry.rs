@@ -116,7 +116,7 @@ impl Registry {
     /// made; what it is goes to stderr.
     #[must_use]
     pub fn make_headers(&self) -> bool {
-        let of_ours = self.iter().filter(|runtime| !runtime.in_image() && runtime.has_header());
+        let of_ours = self.iter().filter(|runtime| !runtime.in_image() && runtime.has_headers());
         headers::make(of_ours.collect::<Vec<_>>().into_iter())
     }
 

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crankcase_sandbox::spec::Example;
+
 use crate::direct::Steps;
 use crate::error::PlanError;
 use crate::hello::Hello;
 use crate::identity;
+use crate::java_agent;
 use crate::limits::ManifestLimits;
 use crate::manifest::Scan;
 use crate::plan::{self, Plan, Request};
@@ -76,8 +79,8 @@ pub(crate) struct Direct {
     pub(crate) remove: String,
     pub(crate) assembler: String,
     pub(crate) linker: String,
-    /// A header of the compiler's that is compiled ahead of need.
-    pub(crate) header: Option<String>,
+    /// Sets of the compiler's headers that are compiled ahead of need; the first that suits a program serves it.
+    pub(crate) headers: Vec<Vec<String>>,
     /// Asked of the driver together with the version; until then, and where it cannot be read, the driver is used.
     pub(crate) steps: OnceLock<Steps>,
 }
@@ -168,10 +171,17 @@ impl Runtime {
         self.toolchain.as_ref().is_some_and(|chain| chain.compile.is_some())
     }
 
-    /// Whether a header is compiled for it ahead of need.
-    pub(crate) fn has_header(&self) -> bool {
+    /// Whether headers are compiled for it ahead of need.
+    pub(crate) fn has_headers(&self) -> bool {
         let direct = self.toolchain.as_ref().and_then(|chain| chain.direct.as_ref());
-        direct.is_some_and(|direct| direct.header.is_some())
+        direct.is_some_and(|direct| !direct.headers.is_empty())
+    }
+
+    /// The program that proves it, for a template of its interpreter; none where that is too long for one.
+    #[must_use]
+    pub fn example(&self) -> Option<Example> {
+        let (code, stdin) = (self.hello.code.clone(), self.hello.stdin.clone());
+        Some(Example { file: version::main_file(self), code, stdin }).filter(Example::is_valid)
     }
 
     /// The gate that its programs may be started through.
@@ -194,9 +204,13 @@ impl Runtime {
     }
 
     /// What may be started before a program is known, for stages of these memory limits; none where the language has no
-    /// gate or is not installed.
+    /// gate or is not installed. Nor for Java in an image: its gate has to be compiled by a JVM that cannot be asked from
+    /// outside.
     #[must_use]
     pub fn warm(&self, run_memory_bytes: u64, compile_memory_bytes: u64) -> Option<WarmStart> {
+        if self.in_image() && self.warm_gate() == Some(java_agent::GATE) {
+            return None;
+        }
         warm::start(self, run_memory_bytes, compile_memory_bytes)
     }
 }

@@ -149,6 +149,30 @@ pub struct SourceFile {
     pub executable: bool,
 }
 
+/// A program of the admin's that a template runs once, in a fork that it keeps to itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// The name of its file; see [`SourceFile::name`].
+    pub file: String,
+    /// What the file holds.
+    pub code: String,
+    /// All of its stdin.
+    pub stdin: String,
+}
+
+impl Example {
+    /// Bytes of all three together that no example exceeds.
+    pub const BYTES_MAX: usize = 8 * 1024;
+
+    /// Whether its name is safe, its stdin free of NUL, and all of it not too long.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        is_safe_name(&self.file)
+            && !self.stdin.contains('\0')
+            && self.file.len() + self.code.len() + self.stdin.len() <= Self::BYTES_MAX
+    }
+}
+
 /// Bytes of argv and environment together that a stage may have.
 pub const COMMAND_BYTES_MAX: usize = 96 * 1024;
 /// Files one `Write` may bring.

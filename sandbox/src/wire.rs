@@ -24,16 +24,16 @@ use thiserror::Error;
 
 use crate::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
 use crate::spec::{
-    COMMAND_BYTES_MAX, CpuQuota, CpuTime, MemoryMax, PidsMax, SandboxSpec, StageCommand, StageLimits, TmpfsInodes,
-    TmpfsSize, WallTime, is_safe_name,
+    COMMAND_BYTES_MAX, CpuQuota, CpuTime, Example, MemoryMax, PidsMax, SandboxSpec, StageCommand, StageLimits,
+    TmpfsInodes, TmpfsSize, WallTime, is_safe_name,
 };
 use codec::{Reader, Writer};
 pub use pack::{PACK_BYTES_MAX, Packed, pack, unpack};
 
 /// The version both ends must speak.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Bytes that no frame exceeds.
-pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + 4096;
+pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + Example::BYTES_MAX + 4096;
 /// Descriptors that no frame exceeds.
 pub const FRAME_FDS_MAX: usize = 16;
 /// Bytes of a gate's message: a letter, an exit code, diagnostics.
@@ -86,6 +86,8 @@ pub enum Request {
         command: StageCommand,
         /// As a stage of its forks.
         limits: StageLimits,
+        /// What it learns from what its forks will need; without one they meet every page by themselves.
+        example: Option<Example>,
     },
     /// Writes files into the work directory; a descriptor with a [`pack`] comes along.
     Write {
@@ -230,12 +232,18 @@ impl Request {
                 write_spec(&mut w, spec);
                 w.u8(u8::from(*background));
             }
-            Self::CreateTemplate { id, spec, command, limits } => {
+            Self::CreateTemplate { id, spec, command, limits, example } => {
                 w.u8(9);
                 w.u32(*id);
                 write_spec(&mut w, spec);
                 write_limits(&mut w, limits);
                 encode_command(&mut w, command);
+                w.u8(u8::from(example.is_some()));
+                if let Some(Example { file, code, stdin }) = example {
+                    w.text(file);
+                    w.text(code);
+                    w.text(stdin);
+                }
             }
             Self::Write { id } => {
                 w.u8(3);
@@ -310,7 +318,8 @@ impl Request {
             7 => Self::Destroy { id: r.u32()? },
             9 => {
                 let (id, spec) = (r.u32()?, read_spec(&mut r)?);
-                Self::CreateTemplate { id, spec, limits: read_limits(&mut r)?, command: decode_command(&mut r)? }
+                let (limits, command) = (read_limits(&mut r)?, decode_command(&mut r)?);
+                Self::CreateTemplate { id, spec, limits, command, example: decode_example(&mut r)? }
             }
             11 => Self::Adopt { pid: r.u32()? },
             12 => Self::Agree,
@@ -519,6 +528,14 @@ fn encode_command(w: &mut Writer, command: &StageCommand) {
         w.text(key);
         w.text(value);
     }
+}
+
+fn decode_example(r: &mut Reader<'_>) -> Result<Option<Example>, WireError> {
+    if !r.bool()? {
+        return Ok(None);
+    }
+    let example = Example { file: r.text("example")?, code: r.text("example")?, stdin: r.text("example")? };
+    if example.is_valid() { Ok(Some(example)) } else { Err(WireError::Value("example")) }
 }
 
 fn decode_command(r: &mut Reader<'_>) -> Result<StageCommand, WireError> {

@@ -318,7 +318,7 @@ pub const KEYS: &[Key] = &[
     Key::is("runtimes.artefact-scope", "\"room\"", OneOf(&["global", "room", "user"]),
         "Who shares it. A fast answer tells that somebody of the same scope had exactly this program compiled before. room: its members (outside of rooms a user, or an address of users without a name); user: nobody; global: everybody."),
     Key::is("runtimes.precompiled-headers", "true", Flag,
-        "Whether bits/stdc++.h, and what else manifests name, is compiled once for all C++ programs that begin with it, in the background after the start: a third of their compiler's time, for 130 MiB in /var/cache/crankcase. Nothing is made with less than 1 GiB free there, nor of an image's compilers."),
+        "Whether the headers that manifests name, iostream and bits/stdc++.h among them, are compiled once for all C++ programs that begin with them, in the background after the start: a short program takes a third of its compiler's time, for 270 MiB in /var/cache/crankcase. Nothing is made with less than 1 GiB free there, nor of an image's compilers."),
 
     Key::is("sandbox.spawner-socket", "\"auto\"", Or("auto", &AbsolutePath),
         "The socket of a spawner that runs as a service of its own. auto: the daemon starts its own, which takes root."),

@@ -217,8 +217,10 @@ impl Batch {
             }
             let mut passed_on = 0;
             let ran = loop {
-                match self.run_case(progress, permit, case, kept.take()).await {
-                    Err(error) if error.step == Step::Lost && passed_on < PASS_ON_MAX => passed_on += 1,
+                // The last way is one on which nothing stood ready.
+                let ready = passed_on < PASS_ON_MAX;
+                match self.run_case(progress, permit, case, kept.take(), ready).await {
+                    Err(error) if error.step == Step::Lost && ready => passed_on += 1,
                     other => break other?,
                 }
             };
@@ -231,17 +233,18 @@ impl Batch {
         Ok(())
     }
 
-    /// One case, in the sandbox of the one before or another; none after a compile error.
+    /// One case, in the sandbox of the one before or another, which may be one that stands ready; none after a compile error.
     async fn run_case(
         &self,
         progress: &mut Progress,
         permit: &mut super::admission::Permit,
         case: &Case,
         kept: Option<Sandbox>,
+        ready: bool,
     ) -> Result<Option<(StageReport, Sandbox)>, SandboxError> {
         let (mut sandbox, loaded) = match kept {
             Some(sandbox) => (sandbox, None),
-            None => match self.compiled(progress).await? {
+            None => match self.compiled(progress, ready).await? {
                 Built { sandbox: Some(sandbox), loaded, .. } => (sandbox, loaded),
                 Built { sandbox: None, .. } => return Ok(None),
             },
@@ -255,10 +258,10 @@ impl Batch {
     }
 
     /// A sandbox with the program in it; none after a compile error.
-    async fn compiled(&self, progress: &mut Progress) -> Result<Built, SandboxError> {
+    async fn compiled(&self, progress: &mut Progress, ready: bool) -> Result<Built, SandboxError> {
         let (inner, head, program) = (&*self.inner, &self.head, &self.program);
         // What is compiled is compiled once, not for each case.
-        let warm = program.warm.as_ref().filter(|warm| warm.stage != WarmStage::Both);
+        let warm = program.warm.as_ref().filter(|warm| ready && warm.stage != WarmStage::Both);
         let building = Building { inner, head, program, warm, address: self.address, cancel: &self.cancel };
         let mut built = Built::default();
         building.build(&mut built).await?;

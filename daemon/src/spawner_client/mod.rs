@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::spec::{SandboxSpec, StageCommand, StageLimits};
+use crankcase_sandbox::spec::{Example, SandboxSpec, StageCommand, StageLimits};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -127,9 +127,10 @@ impl SpawnerClient {
         spec: SandboxSpec,
         command: StageCommand,
         limits: StageLimits,
+        example: Option<Example>,
     ) -> Result<Template, SandboxError> {
         let connection = self.connected(CONNECT_WAIT).await?;
-        Template::create(connection, spec, command, limits).await
+        Template::create(connection, spec, command, limits, example).await
     }
 }
 

@@ -46,6 +46,7 @@ pub fn layout(warm: &Arc<Warm>, limits: &Limits, registry: &Registry, runtimes: 
                 spec: resolved.sandbox,
                 limits: resolved.of_warm(&start),
                 command: start.command,
+                example: runtime.example(),
                 bytes: setup.started_bytes,
             });
         }

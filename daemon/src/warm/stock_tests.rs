@@ -65,6 +65,7 @@ fn layout(shelves: Vec<Setup>, text: &str) -> Layout {
             spec: spec(),
             command: command(&setup.language),
             limits: limits(5000),
+            example: None,
             bytes: 10 * MIB,
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crankcase_sandbox::spec::{SandboxSpec, StageCommand, StageLimits};
+use crankcase_sandbox::spec::{Example, SandboxSpec, StageCommand, StageLimits};
 
 use super::backoff::Backoff;
 
@@ -21,6 +21,8 @@ pub struct Blueprint {
     pub command: StageCommand,
     /// As a stage of its forks.
     pub limits: StageLimits,
+    /// What shows it which pages they will need.
+    pub example: Option<Example>,
     /// Bytes that it holds.
     pub bytes: u64,
 }

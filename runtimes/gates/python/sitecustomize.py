@@ -1,6 +1,6 @@
 # The gate of Python: imported by `site` at the end of the interpreter's start, before it looks for the program.
 # PYTHONPATH brings it in. It takes itself back, and hands over to the system's own sitecustomize.
-def early_end(sys, get_objects):
+def early_end(sys, get_objects, unfreeze):
     # The interpreter's end takes everything apart, which copies most of what a fork shares with its template. What a program
     # can see of that is over when its streams go; if it ended well, so does the process then. If nothing that it made has an
     # end which somebody hears of, there is nothing to see at all.
@@ -42,11 +42,14 @@ def early_end(sys, get_objects):
 
     def look():
         try:
-            both = sys.stdout, sys.stderr
+            both, quiet = (sys.stdout, sys.stderr), is_quiet()
+            if not quiet:
+                # What is frozen is taken apart as well, and may hold what has an end that is heard of.
+                unfreeze()
             if is_over() and all(type(stream) is TextIOWrapper for stream in both):
                 for stream in both:
                     stream.flush()
-                if is_quiet():
+                if quiet:
                     _exit(0x43524E4B)
                 streams.extend([ref(stream, gone) for stream in both])
         except BaseException:
@@ -79,17 +82,14 @@ def gate():
         # There is none, or it fails: `site` is to see that.
         outcome = error.with_traceback(None)
 
-    def rehearse():
-        # Brings in the pages of the compiler and of what runs a program, which come next.
-        exec(compile("def f(a):\n return [x for x in a]\nf('')\nprint(end='')", "", "exec"), {})
-
-    rehearse()
+    # Brings in the pages of the compiler and of what runs a program, which come next.
+    exec(compile("def f(a):\n return [x for x in a]\nf('')\nprint(end='')", "", "exec"), {})
     # What lives now is neither looked at nor copied by a collection, of which the end of a run is one. All but the names
     # of the program: what they refer to would never be collected. A dict that is empty in a collection leaves the
     # collector's books, and comes back to them as a young one.
     names = sys.modules["__main__"].__dict__
     items = dict(names)
-    held, in_fork = early_end(sys, gc.get_objects)
+    held, in_fork = early_end(sys, gc.get_objects, gc.unfreeze)
     names.clear()
     gc.collect()
     gc.freeze()
@@ -103,7 +103,6 @@ def gate():
                 continue
             if child == 0:
                 in_fork()
-                rehearse()
                 os.write(63, b"R")
         if message != b"G":
             os._exit(0)

@@ -9,7 +9,7 @@ mod javascript;
 mod pattern;
 mod words;
 
-pub(crate) use include::first_include;
+pub(crate) use include::leading_includes;
 pub(crate) use java::java_names;
 pub(crate) use javascript::is_module;
 pub(crate) use pattern::holds;

@@ -21,6 +21,11 @@ pub extern "C" fn _exit(status: i32) -> ! {
     crankcase_sandbox::fork::end(status)
 }
 
+/// Runs at the end of a process that ends as programs do.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static FINISH: extern "C" fn() = crankcase_sandbox::fork::finish;
+
 /// Runs before the interpreter's `main`.
 #[used]
 #[unsafe(link_section = ".init_array")]

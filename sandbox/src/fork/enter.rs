@@ -19,12 +19,11 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use nix::sys::signal::kill;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, send};
-use nix::unistd::{Pid, chdir, close, getpid, getppid, setsid, write};
+use nix::unistd::{Pid, chdir, close, setsid, write};
 
-use super::copies::Copies;
-use super::{ENDED, FORKED, GATE_FD, ORDERS_FD, Order, OrderFds, install_filter};
+use super::{ALONE, ENDED, FORKED, GATE_FD, Message, ORDERS_FD, Order, OrderFds, READY, example, install_filter};
 use crate::confine::{At as _, drop_privileges, landlock};
 use crate::outcome::{SandboxError, Step};
 use crate::report::Report;
@@ -33,10 +32,8 @@ use crate::sys;
 
 /// Set in a payload, whose forks are its own affair.
 static IN_SANDBOX: AtomicBool = AtomicBool::new(false);
-/// The number of the listener's descriptor, from the process between to the payload.
+/// The number of the listener's descriptor, in the process between and in the payload.
 static LISTENER: AtomicI32 = AtomicI32::new(-1);
-/// The process between, as the payload sees it.
-static BETWEEN: AtomicI32 = AtomicI32::new(0);
 
 /// The kinds of the order's namespaces, in its order, but for the last two: pid and user.
 const KINDS: [CloneFlags; 5] = [
@@ -54,23 +51,39 @@ pub extern "C" fn hide_preload() {
     sys::unset_environment(c"LD_PRELOAD");
 }
 
-/// In the template: the pid of the process between, which has ended. In the payload: 0. Where no order waits: as libc's.
+/// In the template: the pid of a process that has ended. In the payload: 0. Where no order waits: as libc's.
 pub fn fork() -> i32 {
     if IN_SANDBOX.load(Ordering::Relaxed) {
         return sys::libc_fork();
     }
-    let Ok((order, fds)) = Order::receive(sys::borrow(ORDERS_FD)) else { return sys::libc_fork() };
-    let copies = order.background.then(Copies::of_this_process);
+    match Message::receive(sys::borrow(ORDERS_FD)) {
+        Ok(Message::Fork(order)) => fork_into(&order.0, &order.1),
+        Ok(Message::Learn(example)) => {
+            let pid = example::learn(&example);
+            IN_SANDBOX.store(pid == 0, Ordering::Relaxed);
+            if pid != 0 {
+                let _ = send(GATE_FD, &[READY], MsgFlags::MSG_NOSIGNAL);
+            }
+            pid
+        }
+        Err(_) => sys::libc_fork(),
+    }
+}
+
+fn fork_into(order: &Order, fds: &OrderFds) -> i32 {
     let cgroup = fds.cgroup.first().filter(|_| order.clone_into).map(|fd| fd.as_fd());
     let cloned = setns(&fds.namespaces[PID], CloneFlags::CLONE_NEWPID)
-        .and_then(|()| sys::clone_in_place(cgroup, between, &(&order, &fds)));
+        .and_then(|()| sys::clone_in_place(cgroup, between, &(order, fds)));
     match cloned {
-        Ok(0) => match introduce(copies) {
+        Ok(0) => match settle() {
             Ok(()) => 0,
             Err(_) => sys::exit(1),
         },
         Ok(pid) => {
+            // Until the process between has ended init is not the payload's parent, and could not wait for it. Until we have
+            // waited for that one in turn, a program would see it.
             sys::wait_for(pid);
+            let _ = send(fds.stdio[0].as_raw_fd(), &[ALONE], MsgFlags::MSG_NOSIGNAL);
             pid
         }
         Err(errno) => {
@@ -97,11 +110,39 @@ fn between((order, fds): &(&Order, &OrderFds)) {
         tell(fds.stdio[0].as_fd(), error);
         sys::exit(1);
     }
-    BETWEEN.store(getpid().as_raw(), Ordering::Relaxed);
     match sys::libc_fork() {
         0 => {}
-        pid => sys::exit(i32::from(pid < 0)),
+        pid @ 1.. => match introduce(pid) {
+            Ok(()) => sys::exit(0),
+            Err(_) => {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                sys::exit(1)
+            }
+        },
+        _ => sys::exit(1),
     }
+}
+
+/// In the process between: tells the spawner who the payload is, with the listener of its filter.
+fn introduce(payload: i32) -> Result<(), Errno> {
+    let mut message = [FORKED, 0, 0, 0, 0];
+    message[1..].copy_from_slice(&payload.to_le_bytes());
+    let listener = LISTENER.load(Ordering::Relaxed);
+    let listener = (listener >= 0).then(|| sys::borrow(listener));
+    send_frame(&sys::borrow(GATE_FD), &message, listener.as_slice())
+}
+
+/// In the payload, before it goes back to its gate.
+fn settle() -> Result<(), Errno> {
+    IN_SANDBOX.store(true, Ordering::Relaxed);
+    setsid()?;
+    if let listener @ 0.. = LISTENER.load(Ordering::Relaxed) {
+        close(listener)?;
+    }
+    if let Some(pages) = example::pages() {
+        pages.bring_in();
+    }
+    Ok(())
 }
 
 /// One ordered list, as init's: see `init::confine`. Everything that init has done for the sandbox as a whole is there.
@@ -133,26 +174,4 @@ fn enter(order: &Order, fds: &OrderFds) -> Result<(), SandboxError> {
     }
     // The filter lets this through; the listener's number might have been above the limit.
     sys::set_rlimits(&order.rlimits).at(Step::Rlimit)
-}
-
-/// In the payload: tells the spawner who it is.
-fn introduce(copies: Option<&Copies>) -> Result<(), Errno> {
-    IN_SANDBOX.store(true, Ordering::Relaxed);
-    setsid()?;
-    copies.inspect(|copies| copies.take());
-    // Until the process between has ended init is not its parent, and could not wait for it. Until the template has waited for
-    // that one in turn, a program would see it.
-    let between = Pid::from_raw(BETWEEN.load(Ordering::Relaxed));
-    while getppid().as_raw() != 1 || kill(between, None) != Err(Errno::ESRCH) {
-        std::thread::yield_now();
-    }
-    let mut message = [FORKED, 0, 0, 0, 0];
-    message[1..].copy_from_slice(&getpid().as_raw().to_le_bytes());
-    match LISTENER.load(Ordering::Relaxed) {
-        listener @ 0.. => {
-            send_frame(&sys::borrow(GATE_FD), &message, &[sys::borrow(listener)])?;
-            close(listener)
-        }
-        _ => send_frame(&sys::borrow(GATE_FD), &message, &[]),
-    }
 }

@@ -3,12 +3,14 @@
 //! A *gate* stops an interpreter that is started ahead of need before it looks at a program. A *template* is an interpreter
 //! in its gate that never gets a program: it forks, and each fork enters a fresh sandbox before it goes on.
 
-mod copies;
 mod enter;
+mod example;
 mod order;
+mod pages;
 
 pub use enter::{end, fork, hide_preload};
-pub use order::{Order, OrderFds};
+pub use example::{finish, send as send_example};
+pub use order::{Message, Order, OrderFds};
 
 use std::os::fd::OwnedFd;
 
@@ -23,14 +25,16 @@ use crate::sys;
 pub const GATE_FD: i32 = 63;
 /// The descriptor on which a template finds its orders.
 pub const ORDERS_FD: i32 = 62;
-/// The gate stands: no user file has been looked at yet.
+/// The gate stands: no user file has been looked at yet. A template that was handed an example says it again afterwards.
 pub const READY: u8 = b'R';
 /// The gate may close its descriptor and let the interpreter open the program.
 pub const GO: u8 = b'G';
 /// To a template's gate: fork. The order itself waits at [`ORDERS_FD`].
 pub const FORK: u8 = b'F';
-/// From a fork, followed by its pid in the sandbox, four bytes, little-endian.
+/// Of a fork, followed by its pid in the sandbox, four bytes, little-endian.
 pub const FORKED: u8 = b'P';
+/// Of a fork, behind [`FORKED`]: nothing is left of what made it.
+pub const ALONE: u8 = b'A';
 /// From a gate that compiles, followed by an exit code and the diagnostics.
 pub const COMPILED: u8 = b'C';
 

@@ -5,11 +5,14 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use seccompiler::sock_filter;
 
-use super::Rlimits;
+use super::{Rlimits, example};
 use crate::socket::{receive_frame, send_frame};
+use crate::spec::Example;
 
 /// Bytes that no order exceeds.
 const ORDER_BYTES_MAX: usize = 16 * 1024;
+/// The first byte of an order.
+const ORDER: u8 = b'O';
 const FILTER_BYTES: usize = 8;
 const RLIMIT_BYTES: usize = 12;
 
@@ -20,14 +23,21 @@ pub struct Order {
     pub landlock_abi: u8,
     /// `OrderFds::cgroup` is a directory to be born in, not files to write into.
     pub clone_into: bool,
-    /// Nobody waits for it yet: it takes copies ahead of need of what it will write to.
-    pub background: bool,
     /// The filter asks before IP sockets are made; its listener is to be sent with the fork's first words.
     pub ask: bool,
     /// The stage's limits.
     pub rlimits: Rlimits,
     /// The filter that takes away what entering took.
     pub seal: Vec<sock_filter>,
+}
+
+/// What a template is told.
+#[derive(Debug)]
+pub enum Message {
+    /// To fork into a sandbox.
+    Fork(Box<(Order, OrderFds)>),
+    /// To run this in a fork of its own, and learn from it.
+    Learn(Example),
 }
 
 /// What it gets for that.
@@ -52,34 +62,8 @@ impl Order {
         send_frame(gate, &self.encode(), &fds)
     }
 
-    /// Takes the next one if it is there.
-    ///
-    /// # Errors
-    /// `EAGAIN` when there is none, `EBADMSG` for anything else than an order.
-    pub fn receive(gate: BorrowedFd<'_>) -> Result<(Self, OrderFds), Errno> {
-        let mut frame = vec![0; ORDER_BYTES_MAX];
-        let received = receive_frame(&gate, &mut frame)?;
-        let order = Self::decode(&frame[..received.length]).ok_or(Errno::EBADMSG)?;
-        let mut stdio = received.fds;
-        if received.truncated || stdio.len() < 12 {
-            return Err(Errno::EBADMSG);
-        }
-        let mut namespaces = stdio.split_off(4);
-        let cgroup = namespaces.split_off(7);
-        let count = |_| Errno::EBADMSG;
-        Ok((
-            order,
-            OrderFds {
-                stdio: stdio.try_into().map_err(count)?,
-                namespaces: namespaces.try_into().map_err(count)?,
-                cgroup,
-            },
-        ))
-    }
-
     fn encode(&self) -> Vec<u8> {
-        let mut bytes =
-            vec![self.landlock_abi, u8::from(self.clone_into), u8::from(self.background), u8::from(self.ask)];
+        let mut bytes = vec![ORDER, self.landlock_abi, u8::from(self.clone_into), u8::from(self.ask)];
         for (resource, value) in self.rlimits {
             bytes.extend_from_slice(&resource.to_le_bytes());
             bytes.extend_from_slice(&value.to_le_bytes());
@@ -93,14 +77,14 @@ impl Order {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[landlock_abi, clone_into, background, ask], rest) = bytes.split_first_chunk::<4>()?;
+        let (&[ORDER, landlock_abi, clone_into, ask], rest) = bytes.split_first_chunk::<4>()? else { return None };
         let mut rlimits = Rlimits::default();
         let (limits, filter) = rest.split_at_checked(rlimits.len() * RLIMIT_BYTES)?;
         for (limit, bytes) in rlimits.iter_mut().zip(limits.chunks_exact(RLIMIT_BYTES)) {
             let (resource, value) = bytes.split_first_chunk::<4>()?;
             *limit = (u32::from_le_bytes(*resource), u64::from_le_bytes(value.try_into().ok()?));
         }
-        if clone_into > 1 || background > 1 || ask > 1 || filter.len() % FILTER_BYTES != 0 {
+        if clone_into > 1 || ask > 1 || filter.len() % FILTER_BYTES != 0 {
             return None;
         }
         let op = |b: &[u8]| sock_filter {
@@ -110,14 +94,32 @@ impl Order {
             k: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
         };
         let seal = filter.chunks_exact(FILTER_BYTES).map(op).collect();
-        Some(Self {
-            landlock_abi,
-            clone_into: clone_into == 1,
-            background: background == 1,
-            ask: ask == 1,
-            rlimits,
-            seal,
-        })
+        Some(Self { landlock_abi, clone_into: clone_into == 1, ask: ask == 1, rlimits, seal })
+    }
+}
+
+impl Message {
+    /// Takes the next one if it is there.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is none, `EBADMSG` for anything else.
+    pub fn receive(gate: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let mut frame = vec![0; ORDER_BYTES_MAX];
+        let received = receive_frame(&gate, &mut frame)?;
+        let frame = &frame[..received.length];
+        if let Some(example) = example::decode(frame) {
+            return Ok(Self::Learn(example));
+        }
+        let order = Order::decode(frame).ok_or(Errno::EBADMSG)?;
+        let mut stdio = received.fds;
+        if received.truncated || stdio.len() < 12 {
+            return Err(Errno::EBADMSG);
+        }
+        let mut namespaces = stdio.split_off(4);
+        let cgroup = namespaces.split_off(7);
+        let count = |_| Errno::EBADMSG;
+        let (stdio, namespaces) = (stdio.try_into().map_err(count)?, namespaces.try_into().map_err(count)?);
+        Ok(Self::Fork(Box::new((order, OrderFds { stdio, namespaces, cgroup }))))
     }
 }
 
@@ -130,7 +132,6 @@ mod tests {
         let order = Order {
             landlock_abi: 6,
             clone_into: true,
-            background: false,
             ask: true,
             rlimits: [(0, 1), (1, u64::MAX), (2, 3), (3, 4), (4, 5), (5, 6), (7, 8)],
             seal: vec![sock_filter { code: 0x15, jt: 1, jf: 2, k: 0xdead_beef }; 3],

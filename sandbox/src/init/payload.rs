@@ -15,8 +15,9 @@ use crankcase_sandbox::fork::{GATE_FD, Rlimits, rlimits};
 use crankcase_sandbox::report::Report;
 use crankcase_sandbox::sys;
 
-/// CPU time that an interpreter may need up to its gate; the backstop must not strike a run for it.
-const GATE_CPU_SECONDS: u64 = 10;
+/// CPU time that an interpreter may need up to its gate, a JVM with all its threads on a slow machine too: the backstop must
+/// not strike a run for it.
+const GATE_CPU_SECONDS: u64 = 600;
 
 /// Everything prepared.
 pub struct Payload {

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::spec::{SandboxSpec, StageCommand, StageLimits};
+use crankcase_sandbox::spec::{Example, SandboxSpec, StageCommand, StageLimits};
 use crankcase_sandbox::wire::{Event, Request, SandboxId, VERSION};
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
@@ -243,11 +243,11 @@ impl Server {
                 }
                 self.create(client, id, &spec, background);
             }
-            (true, Request::CreateTemplate { id, spec, command, limits }) => {
+            (true, Request::CreateTemplate { id, spec, command, limits, example }) => {
                 if self.names.contains_key(&(client, id)) {
                     return Err("a sandbox id that is in use");
                 }
-                self.create_template(client, id, &spec, &command, &limits);
+                self.create_template(client, id, &spec, &command, &limits, example);
             }
             (true, Request::Fork { id, template, limits }) => {
                 let key = *self.names.get(&(client, id)).ok_or("an unknown sandbox id")?;
@@ -299,6 +299,7 @@ impl Server {
         spec: &SandboxSpec,
         command: &StageCommand,
         limits: &StageLimits,
+        example: Option<Example>,
     ) {
         let key = self.new_key();
         let started = match self.free_slots.pop() {
@@ -311,7 +312,7 @@ impl Server {
         };
         match started {
             Ok(template) => {
-                self.templates.insert(key, template);
+                self.templates.insert(key, template.with(example));
                 self.names.insert((client, id), key);
             }
             Err(error) => self.tell(client, &Event::Failed { id, error }, &[]),

@@ -65,6 +65,8 @@ enum State {
 struct Gating {
     /// The gate has said that it stands.
     ready: bool,
+    /// A template's fork, by its pid in the sandbox, that is about to stand alone.
+    forked: Option<u32>,
     /// init knows which process the payload is.
     known: bool,
 }
@@ -246,7 +248,7 @@ impl Sandbox {
         }
         if self.stage.as_ref().is_some_and(|stage| stage.gate) {
             self.say_go(b'g')?;
-            self.state = State::Gating(Gating { ready: false, known: true });
+            self.state = State::Gating(Gating { ready: false, forked: None, known: true });
             return Ok(());
         }
         self.loaded()

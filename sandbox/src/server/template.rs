@@ -4,10 +4,10 @@ use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::Instant;
 
-use crankcase_sandbox::fork::{FORK, Order, OrderFds, READY, rlimits};
+use crankcase_sandbox::fork::{FORK, Order, OrderFds, READY, rlimits, send_example};
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::report::{REPORT_BYTES, Report};
-use crankcase_sandbox::spec::{SandboxSpec, StageCommand, StageLimits};
+use crankcase_sandbox::spec::{Example, SandboxSpec, StageCommand, StageLimits};
 use crankcase_sandbox::sys::{self, Cloned, ExecImage};
 use crankcase_sandbox::wire::{Event, SandboxId};
 use nix::errno::Errno;
@@ -55,6 +55,8 @@ pub struct Template {
     leaf: Leaf,
     alive: bool,
     state: State,
+    /// Until it stands: what it has to run before it forks.
+    example: Option<Example>,
     events: Vec<Event>,
     retry_at: Option<Instant>,
 }
@@ -107,8 +109,28 @@ impl Template {
             return Err(Box::new((leaf, at(Step::Protocol)(errno))));
         }
         let &Place { client, id, slot, .. } = place;
-        let (state, events) = (State::Starting, Vec::new());
-        Ok(Self { client, id, slot, pid, pidfd, gate, orders, leaf, alive: true, state, events, retry_at: None })
+        let (state, events, retry_at) = (State::Starting, Vec::new(), None);
+        Ok(Self {
+            client,
+            id,
+            slot,
+            pid,
+            pidfd,
+            gate,
+            orders,
+            leaf,
+            alive: true,
+            state,
+            example: None,
+            events,
+            retry_at,
+        })
+    }
+
+    /// With what it runs before its first fork.
+    pub fn with(mut self, example: Option<Example>) -> Self {
+        self.example = example;
+        self
     }
 
     fn clone(
@@ -150,6 +172,16 @@ impl Template {
         }
         // The order first, on a socket of its own: it is there when the gate has read the letter.
         order.send(&self.orders, fds)?;
+        self.say_fork()
+    }
+
+    /// Its first fork, which serves nobody but itself.
+    fn learn(&self, example: &Example) -> Result<(), Errno> {
+        send_example(&self.orders, example)?;
+        self.say_fork()
+    }
+
+    fn say_fork(&self) -> Result<(), Errno> {
         send(self.gate.as_raw_fd(), &[FORK], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT).map(drop)
     }
 
@@ -159,8 +191,14 @@ impl Template {
         match recv(self.gate.as_raw_fd(), &mut record, MsgFlags::MSG_DONTWAIT) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Ok(1) if record[0] == READY && self.state == State::Starting => {
-                self.state = State::Ready;
-                self.events.push(Event::Created { id: self.id });
+                let Some(example) = self.example.take() else {
+                    self.state = State::Ready;
+                    return self.events.push(Event::Created { id: self.id });
+                };
+                // It says so once more when it is through.
+                if let Err(errno) = self.learn(&example) {
+                    self.fail(at(Step::Template)(errno));
+                }
             }
             Ok(length @ 1..) => match Report::decode(&record[..length]) {
                 Some(Report::Failed(error)) => self.fail(error),

@@ -23,7 +23,8 @@ pub use process::{
 
 pub use seccomp::{agree, can_listen, install_listening};
 pub use template::{
-    borrow, clone_in_place, libc_fork, populate_for_reading, populate_for_writing, unset_environment, wait_for,
+    borrow, clone_in_place, libc_fork, page_size, populate_for_reading, populate_for_writing, unset_environment,
+    wait_for,
 };
 
 use nix::errno::Errno;

@@ -120,6 +120,15 @@ extern "C" fn run<T>(job: *const libc::c_void) -> libc::c_long {
     0
 }
 
+/// Bytes of a page.
+#[must_use]
+pub fn page_size() -> usize {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .map_or(4096, |size| size.unsigned_abs() as usize)
+}
+
 /// Gives this process pages of its own, as writing to each of them would. An advice: what cannot be done is left.
 pub fn populate_for_writing(region: &Range<usize>) {
     populate(region, libc::MADV_POPULATE_WRITE);

@@ -37,6 +37,10 @@ fn spec() -> impl Strategy<Value = SandboxSpec> {
     })
 }
 
+fn example() -> impl Strategy<Value = Example> {
+    ("[a-z]{1,9}", "[^\0]{0,40}", "[^\0]{0,40}").prop_map(|(file, code, stdin)| Example { file, code, stdin })
+}
+
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         any::<u16>().prop_map(|version| Request::Hello { version }),
@@ -45,12 +49,9 @@ fn request() -> impl Strategy<Value = Request> {
             spec,
             background
         }),
-        (any::<u32>(), spec(), command(), limits()).prop_map(|(id, spec, command, limits)| Request::CreateTemplate {
-            id,
-            spec,
-            command,
-            limits
-        }),
+        (any::<u32>(), spec(), command(), limits(), prop::option::of(example())).prop_map(
+            |(id, spec, command, limits, example)| Request::CreateTemplate { id, spec, command, limits, example }
+        ),
         any::<u32>().prop_map(|id| Request::Write { id }),
         (any::<u32>(), "[a-z]{1,9}(/[a-z]{1,9})?").prop_map(|(id, name)| Request::Read { id, name }),
         (any::<u32>(), command(), limits(), any::<bool>()).prop_map(|(id, command, limits, gate)| Request::Load {

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crankcase_sandbox::fork::{COMPILED, FORKED, Order, OrderFds, READY, rlimits};
+use crankcase_sandbox::fork::{ALONE, COMPILED, FORKED, Order, OrderFds, READY, rlimits};
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::socket::send_frame;
 use crankcase_sandbox::spec::StageLimits;
@@ -42,11 +42,10 @@ impl Sandbox {
         };
         let stdio = self.connect(limits, true, shared, poll, key)?;
         self.stages += 1;
-        self.state = State::Gating(Gating { ready: false, known: false });
+        self.state = State::Gating(Gating { ready: false, forked: None, known: false });
         let order = Order {
             landlock_abi: shared.landlock_abi,
             clone_into,
-            background: self.background,
             ask: shared.filters.ask,
             rlimits: rlimits(&limits, 0),
             seal: shared.filters.seal.clone(),
@@ -63,9 +62,15 @@ impl Sandbox {
     pub(super) fn gate_said(&mut self, message: &[u8], listener: Vec<OwnedFd>, poll: &Poll, key: u32) {
         match (self.state, message) {
             (State::Gating(gating), [READY]) => self.gating(Gating { ready: true, ..gating }),
-            (State::Gating(Gating { known: false, .. }), [FORKED, pid @ ..]) if pid.len() == 4 => {
+            (State::Gating(gating @ Gating { forked: None, known: false, .. }), [FORKED, pid @ ..])
+                if pid.len() == 4 =>
+            {
                 let pid = u32::from_le_bytes([pid[0], pid[1], pid[2], pid[3]]);
                 self.listening.fork(listener, poll, key);
+                self.state = State::Gating(Gating { forked: Some(pid), ..gating });
+            }
+            (State::Gating(gating @ Gating { forked: Some(pid), known: false, .. }), [ALONE]) => {
+                self.state = State::Gating(Gating { forked: None, ..gating });
                 let told = send_frame(&self.made.control, &Request::Adopt { pid }.encode(), &[]);
                 if let Err(errno) = told {
                     self.fail(at(Step::Protocol)(errno));
@@ -81,10 +86,11 @@ impl Sandbox {
         }
     }
 
-    /// One of the two has come; with both the payload is loaded.
+    /// It is ready, or known; with both the payload is loaded.
     pub(super) fn gating(&mut self, gating: Gating) {
         self.state = State::Gating(gating);
-        if gating == (Gating { ready: true, known: true })
+        if gating.ready
+            && gating.known
             && let Err(error) = self.loaded()
         {
             self.fail(error);
