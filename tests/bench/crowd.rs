@@ -16,7 +16,7 @@ use super::{request, wait_for_stock};
 
 /// Students who press Run, and within which time.
 const STUDENTS: u32 = 30;
-const WITHIN: Duration = Duration::from_millis(100);
+pub const WITHIN: [Duration; 2] = [Duration::from_millis(100), Duration::ZERO];
 /// Requests that are always under way.
 const AT_ONCE: usize = 16;
 /// How long one turn of a throughput measure takes.
@@ -39,22 +39,23 @@ pub fn throughput(client: &Client, url: &str, case: &Case, target: f64) -> anyho
     Ok(json!({ "name": name, "perSecond": ours, "barePerSecond": theirs, "ratio": ours / theirs, "toReach": target }))
 }
 
-/// The ratio of the last answer of a burst to what as many bare runs need on all cores.
-pub fn burst(client: &Client, url: &str, case: &Case, target: f64) -> anyhow::Result<Value> {
+/// The ratio of the last answer of a burst to what as many bare runs need on all cores. Of one that comes spread over a time
+/// the answer cannot come before that is over, however fast: so there is also one that comes in a moment.
+pub fn burst(client: &Client, url: &str, case: &Case, within: Duration, target: f64) -> anyhow::Result<Value> {
     let directory = tempfile::tempdir()?;
     std::fs::write(directory.path().join(case.file), case.code)?;
     wait_for_stock(client, url)?;
     // The first finds what stands ready though nobody has asked for it yet; it is told apart.
-    let first = last_answer(client, url, case)?;
+    let first = last_answer(client, url, case, within)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..2 * TURNS {
         theirs.push(all_bare(directory.path(), case)?.as_secs_f64() * 1000.0);
         wait_for_stock(client, url)?;
-        ours.push(last_answer(client, url, case)?.as_secs_f64() * 1000.0);
+        ours.push(last_answer(client, url, case, within)?.as_secs_f64() * 1000.0);
     }
     let (ours, theirs) = (median(&mut ours), median(&mut theirs));
     let first = first.as_secs_f64() * 1000.0;
-    let name = format!("{}, burst of {STUDENTS}", case.name);
+    let name = format!("{}, {STUDENTS} within {} ms", case.name, within.as_millis());
     println!(
         "{name:<26} {ours:>6.1} ms, the first {first:>6.1} ms   {theirs:>6.1} ms bare   {:.2}, {:.2}; {target}",
         ours / theirs,
@@ -66,13 +67,13 @@ pub fn burst(client: &Client, url: &str, case: &Case, target: f64) -> anyhow::Re
 }
 
 /// From the first request of a burst to the last answer.
-fn last_answer(client: &Client, url: &str, case: &Case) -> anyhow::Result<Duration> {
+fn last_answer(client: &Client, url: &str, case: &Case, within: Duration) -> anyhow::Result<Duration> {
     let start = Instant::now() + Duration::from_millis(50);
     std::thread::scope(|scope| {
         let students: Vec<_> = (0..STUDENTS)
             .map(|n| {
                 scope.spawn(move || {
-                    let at = start + WITHIN * n / STUDENTS;
+                    let at = start + within * n / STUDENTS;
                     std::thread::sleep(at.saturating_duration_since(Instant::now()));
                     request(client, url, case.language, case.code).map(|_| start.elapsed())
                 })

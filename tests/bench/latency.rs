@@ -73,7 +73,9 @@ fn main() -> anyhow::Result<()> {
     }
     for case in CASES.iter().filter(wanted) {
         if let Some(target) = case.crowd.burst {
-            results.push(crowd::burst(&client, &url, case, target)?);
+            for within in crowd::WITHIN {
+                results.push(crowd::burst(&client, &url, case, within, target)?);
+            }
         }
         if let Some(target) = case.crowd.throughput {
             results.push(crowd::throughput(&client, &url, case, target)?);
