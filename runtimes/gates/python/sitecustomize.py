@@ -1,5 +1,6 @@
-# The gate of Python: imported by `site` at the end of the interpreter's start, before it looks for the program.
-# PYTHONPATH brings it in. It takes itself back, and hands over to the system's own sitecustomize.
+# The gate of Python: imported by `site` near the end of the interpreter's start. PYTHONPATH brings it in. It takes itself back,
+# hands over to the system's own sitecustomize, and leaves a hook by which it is asked once more, before the interpreter looks
+# for its program.
 def early_end(sys, get_objects, unfreeze):
     # The interpreter's end takes everything apart, which copies most of what a fork shares with its template. What a program
     # can see of that is over when its streams go; if it ended well, so does the process then. If nothing that it made has an
@@ -75,13 +76,26 @@ def gate():
     if rest:
         os.environ["PYTHONPATH"] = rest
     del sys.modules["sitecustomize"], sys.modules["gc"]
-    outcome = None
+    program = os.path.abspath(sys.argv[0])
+
+    def hook(path):
+        # Of everything that can be a program's place each hook is asked whether it is one that it knows. The interpreter asks
+        # about its program when all else is done. The last one may go while it is asked.
+        if path == program:
+            if sys.path_hooks.pop() is not hook:
+                os._exit(70)
+            wait(gc, os, sys)
+        raise ImportError
+
+    sys.path_hooks.append(hook)
     try:
         import sitecustomize
     except Exception as error:
         # There is none, or it fails: `site` is to see that.
-        outcome = error.with_traceback(None)
+        return error.with_traceback(None)
 
+
+def wait(gc, os, sys):
     # Brings in the pages of the compiler and of what runs a program, which come next.
     exec(compile("def f(a):\n return [x for x in a]\nf('')\nprint(end='')", "", "exec"), {})
     # What lives now is neither looked at nor copied by a collection, of which the end of a run is one. All but the names
@@ -109,7 +123,6 @@ def gate():
         os.close(63)
     except OSError:
         os._exit(70)
-    return outcome
 
 
 outcome = gate()
