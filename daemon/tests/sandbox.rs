@@ -398,7 +398,7 @@ print(*counts.values())
         let hello = run_forked(&spawner, template, "import os; print(os.listdir(), ascii(input))", limits()).await;
         assert_eq!(hello.stdout, "['main.py'] <built-in function input>\n", "{}", hello.stderr);
     }
-    assert!(counts[0][0] > counts[1][0] + 20 && counts[0][1] > counts[1][1], "{counts:?}");
+    assert!(counts[0][0] > counts[1][0] + 20 && counts[0][1] >= counts[1][1], "{counts:?}");
 }
 
 /// Whatever goes wrong with it costs nothing but speed.
