@@ -6,8 +6,8 @@ use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments};
 use crankcase::spawner_client::{Sandbox, SpawnerClient, Template};
 use crankcase_sandbox::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
 use crankcase_sandbox::spec::{
-    CpuQuota, CpuTime, Example, MemoryMax, PidsMax, SandboxSpec, SourceFile, StageCommand, StageLimits, TmpfsInodes,
-    TmpfsSize, WallTime,
+    CpuQuota, CpuTime, Example, MemoryMax, PidsMax, SandboxSpec, SourceFile, StageCommand, StageLimits, TemplateSpec,
+    TmpfsInodes, TmpfsSize, WallTime,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
@@ -295,13 +295,17 @@ fn example() -> Option<Example> {
     Some(Example { file: "main.py".into(), code: code.into(), stdin: "Ada\n".into() })
 }
 
+fn template_spec(command: StageCommand, example: Option<Example>) -> TemplateSpec {
+    TemplateSpec { sandbox: spec(), command, limits: limits(), example }
+}
+
 /// The spawner with a python gate, and a template of it.
 async fn template() -> (Spawner, Template) {
     let gates = vec![("python/sitecustomize.py".into(), PYTHON_GATE.into())];
     let embedded = Embedded::start(&SpawnerArguments { client: (0, 0), arguments: vec![], gates }).unwrap();
     let client = SpawnerClient::start(embedded.socket.clone(), CancellationToken::new());
     client.ready(Duration::from_secs(10)).await.unwrap();
-    let template = client.create_template(spec(), python(), limits(), example()).await.unwrap();
+    let template = client.create_template(template_spec(python(), example())).await.unwrap();
     (Spawner { client, _embedded: embedded }, template)
 }
 
@@ -375,7 +379,7 @@ print(os.waitpid(pid, 0)[1] >> 8)
 #[tokio::test]
 async fn forks_have_what_an_example_took() {
     let (spawner, taught) = template().await;
-    let untaught = spawner.client.create_template(spec(), python(), limits(), None).await.unwrap();
+    let untaught = spawner.client.create_template(template_spec(python(), None)).await.unwrap();
     let look = r#"
 import os
 table, counts = os.open("/proc/self/pagemap", os.O_RDONLY), {"rw-p": 0, "r-xp": 0}
@@ -407,7 +411,7 @@ async fn a_template_stands_whatever_its_example_does() {
     let (spawner, _) = template().await;
     for code in ["import os; os._exit(3)", "import os; os.kill(os.getpid(), 9)", "raise SystemExit(1)", "no python"] {
         let example = Example { code: code.into(), ..example().unwrap() };
-        let template = spawner.client.create_template(spec(), python(), limits(), Some(example)).await.unwrap();
+        let template = spawner.client.create_template(template_spec(python(), Some(example))).await.unwrap();
         assert_eq!(run_forked(&spawner, &template, "print(1)", limits()).await.stdout, "1\n", "{code}");
     }
 }
@@ -435,11 +439,11 @@ async fn every_limit_is_named_in_a_fork() {
 async fn a_template_that_does_not_stand_is_a_failure_of_ours() {
     let (spawner, template) = template().await;
     let missing = StageCommand { argv: vec!["/nowhere".into()], env: vec![] };
-    let error = spawner.client.create_template(spec(), missing, limits(), None).await.map(|_| ()).unwrap_err();
+    let error = spawner.client.create_template(template_spec(missing, None)).await.map(|_| ()).unwrap_err();
     assert_eq!(error, SandboxError { step: Step::Exec, errno: 2 });
-    let error = spawner.client.create_template(spec(), shell("exit 0"), limits(), None).await.map(|_| ()).unwrap_err();
+    let error = spawner.client.create_template(template_spec(shell("exit 0"), None)).await.map(|_| ()).unwrap_err();
     assert_eq!(error.step, Step::Gate);
     drop(template);
-    let again = spawner.client.create_template(spec(), python(), limits(), None).await.unwrap();
+    let again = spawner.client.create_template(template_spec(python(), None)).await.unwrap();
     assert_eq!(run_forked(&spawner, &again, "print(1)", limits()).await.stdout, "1\n");
 }

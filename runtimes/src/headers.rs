@@ -86,9 +86,8 @@ pub(crate) fn make<'a>(runtimes: impl Iterator<Item = &'a Runtime> + Send + Clon
 }
 
 /// What is compiled ahead of need for a language, once its compiler's steps are known.
-pub(crate) fn sets(runtime: &Runtime) -> Vec<Set<'_>> {
-    let direct = runtime.toolchain.as_ref().and_then(|chain| chain.direct.as_ref());
-    let Some((direct, steps)) = direct.and_then(|direct| Some((direct, direct.steps.get()?))) else {
+fn sets(runtime: &Runtime) -> Vec<Set<'_>> {
+    let Some((direct, steps)) = runtime.direct().and_then(|direct| Some((direct, direct.steps.get()?))) else {
         return Vec::new();
     };
     direct.headers.iter().map(|headers| Set { runtime, steps, headers }).collect()
@@ -104,7 +103,7 @@ fn sweep(directory: &Path, wanted: &[String]) {
 }
 
 /// Headers of a language that are compiled together.
-pub(crate) struct Set<'a> {
+struct Set<'a> {
     runtime: &'a Runtime,
     steps: &'a Steps,
     headers: &'a [String],

@@ -171,10 +171,14 @@ impl Runtime {
         self.toolchain.as_ref().is_some_and(|chain| chain.compile.is_some())
     }
 
+    /// How its compiler is called without its driver.
+    pub(crate) fn direct(&self) -> Option<&Direct> {
+        self.toolchain.as_ref()?.direct.as_ref()
+    }
+
     /// Whether headers are compiled for it ahead of need.
     pub(crate) fn has_headers(&self) -> bool {
-        let direct = self.toolchain.as_ref().and_then(|chain| chain.direct.as_ref());
-        direct.is_some_and(|direct| !direct.headers.is_empty())
+        self.direct().is_some_and(|direct| !direct.headers.is_empty())
     }
 
     /// The program that proves it, for a template of its interpreter; none where that is too long for one.

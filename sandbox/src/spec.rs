@@ -160,6 +160,19 @@ pub struct Example {
     pub stdin: String,
 }
 
+/// An interpreter to be started once and forked many times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateSpec {
+    /// As a sandbox of its forks.
+    pub sandbox: SandboxSpec,
+    /// What it executes; its gate blocks before any user file is looked at.
+    pub command: StageCommand,
+    /// As a stage of its forks.
+    pub limits: StageLimits,
+    /// What it learns from what its forks will need; without one they meet every page by themselves.
+    pub example: Option<Example>,
+}
+
 impl Example {
     /// Bytes of all three together that no example exceeds.
     pub const BYTES_MAX: usize = 8 * 1024;

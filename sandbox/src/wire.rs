@@ -25,7 +25,7 @@ use thiserror::Error;
 use crate::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
 use crate::spec::{
     COMMAND_BYTES_MAX, CpuQuota, CpuTime, Example, MemoryMax, PidsMax, SandboxSpec, StageCommand, StageLimits,
-    TmpfsInodes, TmpfsSize, WallTime, is_safe_name,
+    TemplateSpec, TmpfsInodes, TmpfsSize, WallTime, is_safe_name,
 };
 use codec::{Reader, Writer};
 pub use pack::{PACK_BYTES_MAX, Packed, pack, unpack};
@@ -80,14 +80,8 @@ pub enum Request {
     CreateTemplate {
         /// A name unused on this connection.
         id: SandboxId,
-        /// As a sandbox of its forks.
-        spec: SandboxSpec,
-        /// What it executes; its gate blocks before any user file is looked at.
-        command: StageCommand,
-        /// As a stage of its forks.
-        limits: StageLimits,
-        /// What it learns from what its forks will need; without one they meet every page by themselves.
-        example: Option<Example>,
+        /// What it is.
+        spec: TemplateSpec,
     },
     /// Writes files into the work directory; a descriptor with a [`pack`] comes along.
     Write {
@@ -232,14 +226,14 @@ impl Request {
                 write_spec(&mut w, spec);
                 w.u8(u8::from(*background));
             }
-            Self::CreateTemplate { id, spec, command, limits, example } => {
+            Self::CreateTemplate { id, spec } => {
                 w.u8(9);
                 w.u32(*id);
-                write_spec(&mut w, spec);
-                write_limits(&mut w, limits);
-                encode_command(&mut w, command);
-                w.u8(u8::from(example.is_some()));
-                if let Some(Example { file, code, stdin }) = example {
+                write_spec(&mut w, &spec.sandbox);
+                write_limits(&mut w, &spec.limits);
+                encode_command(&mut w, &spec.command);
+                w.u8(u8::from(spec.example.is_some()));
+                if let Some(Example { file, code, stdin }) = &spec.example {
                     w.text(file);
                     w.text(code);
                     w.text(stdin);
@@ -317,9 +311,9 @@ impl Request {
             },
             7 => Self::Destroy { id: r.u32()? },
             9 => {
-                let (id, spec) = (r.u32()?, read_spec(&mut r)?);
-                let (limits, command) = (read_limits(&mut r)?, decode_command(&mut r)?);
-                Self::CreateTemplate { id, spec, limits, command, example: decode_example(&mut r)? }
+                let (id, sandbox, limits) = (r.u32()?, read_spec(&mut r)?, read_limits(&mut r)?);
+                let (command, example) = (decode_command(&mut r)?, decode_example(&mut r)?);
+                Self::CreateTemplate { id, spec: TemplateSpec { sandbox, command, limits, example } }
             }
             11 => Self::Adopt { pid: r.u32()? },
             12 => Self::Agree,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::spec::{Example, SandboxSpec, StageCommand, StageLimits};
+use crankcase_sandbox::spec::{SandboxSpec, TemplateSpec};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -122,15 +122,9 @@ impl SpawnerClient {
     ///
     /// # Errors
     /// The step that failed; [`Step::Gate`] when it did not come to its gate.
-    pub async fn create_template(
-        &self,
-        spec: SandboxSpec,
-        command: StageCommand,
-        limits: StageLimits,
-        example: Option<Example>,
-    ) -> Result<Template, SandboxError> {
+    pub async fn create_template(&self, spec: TemplateSpec) -> Result<Template, SandboxError> {
         let connection = self.connected(CONNECT_WAIT).await?;
-        Template::create(connection, spec, command, limits, example).await
+        Template::create(connection, spec).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use crankcase_sandbox::outcome::{KillReason, SandboxError, StageOutcome, Step};
-use crankcase_sandbox::spec::{Example, SandboxSpec, SourceFile, StageCommand, StageLimits};
+use crankcase_sandbox::spec::{SandboxSpec, SourceFile, StageCommand, StageLimits, TemplateSpec};
 use crankcase_sandbox::wire::{Event, Request, SandboxId, pack};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use tokio::net::unix::pipe;
@@ -224,17 +224,10 @@ impl Killer {
 }
 
 impl Template {
-    pub(super) async fn create(
-        connection: Arc<Connection>,
-        spec: SandboxSpec,
-        command: StageCommand,
-        limits: StageLimits,
-        example: Option<Example>,
-    ) -> Result<Self, SandboxError> {
+    pub(super) async fn create(connection: Arc<Connection>, spec: TemplateSpec) -> Result<Self, SandboxError> {
         let (id, frames) = connection.register().ok_or(LOST)?;
         let mut template = Self { handle: Killer { connection, id }, frames };
-        let request = Request::CreateTemplate { id, spec, command, limits, example };
-        template.handle.connection.send(&request, &[]).await.map_err(|_| LOST)?;
+        template.handle.connection.send(&Request::CreateTemplate { id, spec }, &[]).await.map_err(|_| LOST)?;
         match template.frames.recv().await {
             Some((Event::Created { .. }, _)) => Ok(template),
             Some((Event::Failed { error, .. }, _)) => Err(error),

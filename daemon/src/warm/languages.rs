@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crankcase_runtimes::{Registry, WarmStart};
-use crankcase_sandbox::spec::{SandboxSpec, StageLimits};
+use crankcase_sandbox::spec::{SandboxSpec, StageLimits, TemplateSpec};
 
 use super::ANY;
 use super::shelf::{Key, Load, Setup};
@@ -43,10 +43,12 @@ pub fn layout(warm: &Arc<Warm>, limits: &Limits, registry: &Registry, runtimes: 
         if setting.fork {
             templates.push(Blueprint {
                 language: Arc::clone(&setup.language),
-                spec: resolved.sandbox,
-                limits: resolved.of_warm(&start),
-                command: start.command,
-                example: runtime.example(),
+                spec: TemplateSpec {
+                    sandbox: resolved.sandbox,
+                    limits: resolved.of_warm(&start),
+                    command: start.command,
+                    example: runtime.example(),
+                },
                 bytes: setup.started_bytes,
             });
         }

@@ -75,7 +75,7 @@ impl Forkable {
         blueprint: Blueprint,
         memory: IdleReservation,
     ) -> Result<Self, SandboxError> {
-        let made = spawner.create_template(blueprint.spec, blueprint.command, blueprint.limits, blueprint.example);
+        let made = spawner.create_template(blueprint.spec);
         let template = tokio::time::timeout(MAKE_WAIT, made).await.unwrap_or(Err(too_slow(false)))?;
         Ok(Self { template: RwLock::new(template), _memory: memory })
     }

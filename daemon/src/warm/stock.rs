@@ -182,7 +182,7 @@ impl<M, T> Stock<M, T> {
     /// The template of this command, for one more fork.
     pub fn template(&mut self, command: &StageCommand, now: Instant) -> Option<Arc<T>> {
         let life = self.life();
-        self.slots.iter_mut().find(|slot| slot.blueprint.command == *command)?.fork(life, now)
+        self.slots.iter_mut().find(|slot| slot.blueprint.spec.command == *command)?.fork(life, now)
     }
 
     /// This template cannot be forked any more.
@@ -412,12 +412,12 @@ impl<M, T> Stock<M, T> {
 /// The template whose forks fill a shelf.
 fn slot_of<'a, T>(slots: &'a [Slot<T>], setup: &Setup) -> Option<&'a Slot<T>> {
     let command = forkable(setup)?;
-    slots.iter().find(|slot| slot.blueprint.command == *command)
+    slots.iter().find(|slot| slot.blueprint.spec.command == *command)
 }
 
 fn slot_of_mut<'a, T>(slots: &'a mut [Slot<T>], setup: &Setup) -> Option<&'a mut Slot<T>> {
     let command = forkable(setup)?;
-    slots.iter_mut().find(|slot| slot.blueprint.command == *command)
+    slots.iter_mut().find(|slot| slot.blueprint.spec.command == *command)
 }
 
 fn forkable(setup: &Setup) -> Option<&StageCommand> {

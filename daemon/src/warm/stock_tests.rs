@@ -1,5 +1,5 @@
 use crankcase_sandbox::spec::{
-    CpuQuota, CpuTime, MemoryMax, PidsMax, SandboxSpec, StageLimits, TmpfsInodes, TmpfsSize, WallTime,
+    CpuQuota, CpuTime, MemoryMax, PidsMax, SandboxSpec, StageLimits, TemplateSpec, TmpfsInodes, TmpfsSize, WallTime,
 };
 
 use super::*;
@@ -62,10 +62,12 @@ fn layout(shelves: Vec<Setup>, text: &str) -> Layout {
         .filter(|setup| setup.setting.fork)
         .map(|setup| Blueprint {
             language: Arc::clone(&setup.language),
-            spec: spec(),
-            command: command(&setup.language),
-            limits: limits(5000),
-            example: None,
+            spec: TemplateSpec {
+                sandbox: spec(),
+                command: command(&setup.language),
+                limits: limits(5000),
+                example: None,
+            },
             bytes: 10 * MIB,
         })
         .collect();

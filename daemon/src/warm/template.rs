@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crankcase_sandbox::spec::{Example, SandboxSpec, StageCommand, StageLimits};
+use crankcase_sandbox::spec::TemplateSpec;
 
 use super::backoff::Backoff;
 
@@ -15,14 +15,8 @@ const OVERTIME: u32 = 4;
 pub struct Blueprint {
     /// Whose it is.
     pub language: Arc<str>,
-    /// As a sandbox of its forks.
-    pub spec: SandboxSpec,
-    /// The command and its environment.
-    pub command: StageCommand,
-    /// As a stage of its forks.
-    pub limits: StageLimits,
-    /// What shows it which pages they will need.
-    pub example: Option<Example>,
+    /// What it is.
+    pub spec: TemplateSpec,
     /// Bytes that it holds.
     pub bytes: u64,
 }

@@ -69,8 +69,8 @@ impl Pages {
     pub fn touched(regions: &Regions) -> io::Result<Self> {
         let table = File::open("/proc/self/pagemap")?;
         let mut pages = Self::default();
+        let size = sys::page_size();
         for (kind, region) in &regions.0 {
-            let size = sys::page_size();
             let mut entries = vec![0; region.len() / size * 8];
             table.read_exact_at(&mut entries, (region.start / size * 8) as u64)?;
             let (entries, _) = entries.as_chunks::<8>();

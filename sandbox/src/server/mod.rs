@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::spec::{Example, SandboxSpec, StageCommand, StageLimits};
+use crankcase_sandbox::spec::{SandboxSpec, StageLimits, TemplateSpec};
 use crankcase_sandbox::wire::{Event, Request, SandboxId, VERSION};
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
@@ -243,11 +243,11 @@ impl Server {
                 }
                 self.create(client, id, &spec, background);
             }
-            (true, Request::CreateTemplate { id, spec, command, limits, example }) => {
+            (true, Request::CreateTemplate { id, spec }) => {
                 if self.names.contains_key(&(client, id)) {
                     return Err("a sandbox id that is in use");
                 }
-                self.create_template(client, id, &spec, &command, &limits, example);
+                self.create_template(client, id, spec);
             }
             (true, Request::Fork { id, template, limits }) => {
                 let key = *self.names.get(&(client, id)).ok_or("an unknown sandbox id")?;
@@ -292,27 +292,18 @@ impl Server {
         Ok(())
     }
 
-    fn create_template(
-        &mut self,
-        client: u32,
-        id: SandboxId,
-        spec: &SandboxSpec,
-        command: &StageCommand,
-        limits: &StageLimits,
-        example: Option<Example>,
-    ) {
+    fn create_template(&mut self, client: u32, id: SandboxId, spec: TemplateSpec) {
         let key = self.new_key();
         let started = match self.free_slots.pop() {
             None => Err(SandboxError { step: Step::Capacity, errno: 0 }),
             Some(slot) => {
                 let place = Place { client, id, key, slot };
-                Template::start(&self.shared, &self.poll, &place, spec, command, limits)
-                    .inspect_err(|_| self.free_slots.push(slot))
+                Template::start(&self.shared, &self.poll, &place, spec).inspect_err(|_| self.free_slots.push(slot))
             }
         };
         match started {
             Ok(template) => {
-                self.templates.insert(key, template.with(example));
+                self.templates.insert(key, template);
                 self.names.insert((client, id), key);
             }
             Err(error) => self.tell(client, &Event::Failed { id, error }, &[]),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crankcase_sandbox::fork::{FORK, Order, OrderFds, READY, rlimits, send_example};
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::report::{REPORT_BYTES, Report};
-use crankcase_sandbox::spec::{Example, SandboxSpec, StageCommand, StageLimits};
+use crankcase_sandbox::spec::{Example, StageCommand, TemplateSpec};
 use crankcase_sandbox::sys::{self, Cloned, ExecImage};
 use crankcase_sandbox::wire::{Event, SandboxId};
 use nix::errno::Errno;
@@ -71,16 +71,9 @@ pub struct Place {
 
 impl Template {
     /// Clones it; it says by its gate when it stands.
-    pub fn start(
-        shared: &Shared,
-        poll: &Poll,
-        place: &Place,
-        spec: &SandboxSpec,
-        command: &StageCommand,
-        limits: &StageLimits,
-    ) -> Result<Self, SandboxError> {
+    pub fn start(shared: &Shared, poll: &Poll, place: &Place, spec: TemplateSpec) -> Result<Self, SandboxError> {
         let leaf = shared.cgroups.leaf(&format!("t{}", place.key)).map_err(at(Step::Cgroup))?;
-        Self::start_in(leaf, shared, poll, place, spec, command, limits).map_err(|failed| {
+        Self::start_in(leaf, shared, poll, place, spec).map_err(|failed| {
             let (leaf, error) = *failed;
             let _ = shared.cgroups.remove_leaf(&leaf);
             error
@@ -92,11 +85,9 @@ impl Template {
         shared: &Shared,
         poll: &Poll,
         place: &Place,
-        spec: &SandboxSpec,
-        command: &StageCommand,
-        limits: &StageLimits,
+        spec: TemplateSpec,
     ) -> Result<Self, Box<(Leaf, SandboxError)>> {
-        let started = Self::clone(&leaf, shared, place, spec, command, limits);
+        let started = Self::clone(&leaf, shared, place, &spec);
         let (pid, pidfd, gate, orders) = match started {
             Ok(started) => started,
             Err(error) => return Err(Box::new((leaf, error))),
@@ -121,36 +112,28 @@ impl Template {
             leaf,
             alive: true,
             state,
-            example: None,
+            example: spec.example,
             events,
             retry_at,
         })
-    }
-
-    /// With what it runs before its first fork.
-    pub fn with(mut self, example: Option<Example>) -> Self {
-        self.example = example;
-        self
     }
 
     fn clone(
         leaf: &Leaf,
         shared: &Shared,
         place: &Place,
-        spec: &SandboxSpec,
-        command: &StageCommand,
-        limits: &StageLimits,
+        spec: &TemplateSpec,
     ) -> Result<(Pid, OwnedFd, OwnedFd, OwnedFd), SandboxError> {
         let host_id = shared.settings.uid_base + place.slot;
-        leaf.limit(limits, ON_THEIR_WAY).map_err(at(Step::Cgroup))?;
+        leaf.limit(&spec.limits, ON_THEIR_WAY).map_err(at(Step::Cgroup))?;
         let entrances = leaf.entrances().map_err(at(Step::Cgroup))?;
         let hostname = &shared.settings.hostname;
-        let plan = Plan::new(spec, host_id, hostname, shared.landlock_abi, &shared.filters, entrances, None);
+        let plan = Plan::new(&spec.sandbox, host_id, hostname, shared.landlock_abi, &shared.filters, entrances, None);
         let plan = TemplatePlan {
             plan: plan.ok_or(SandboxError { step: Step::MountBox, errno: 0 })?,
             host_id,
-            image: image(command).ok_or(SandboxError { step: Step::Exec, errno: 0 })?,
-            rlimits: rlimits(limits, NO_CPU_LIMIT),
+            image: image(&spec.command).ok_or(SandboxError { step: Step::Exec, errno: 0 })?,
+            rlimits: rlimits(&spec.limits, NO_CPU_LIMIT),
             cgroup_v2: shared.cgroups.version() == 2,
         };
         let pair = || {

@@ -50,7 +50,10 @@ fn request() -> impl Strategy<Value = Request> {
             background
         }),
         (any::<u32>(), spec(), command(), limits(), prop::option::of(example())).prop_map(
-            |(id, spec, command, limits, example)| Request::CreateTemplate { id, spec, command, limits, example }
+            |(id, sandbox, command, limits, example)| Request::CreateTemplate {
+                id,
+                spec: TemplateSpec { sandbox, command, limits, example }
+            }
         ),
         any::<u32>().prop_map(|id| Request::Write { id }),
         (any::<u32>(), "[a-z]{1,9}(/[a-z]{1,9})?").prop_map(|(id, name)| Request::Read { id, name }),
