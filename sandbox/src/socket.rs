@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recv, recvmsg, sendmsg};
 
 use crate::sys;
 use crate::wire::FRAME_FDS_MAX;
@@ -56,6 +56,19 @@ pub fn receive_frame(socket: &impl AsFd, buffer: &mut [u8]) -> Result<Received, 
     Ok(Received { length: message.bytes, fds, truncated })
 }
 
+/// As [`receive_frame`], with the frame in memory of its own, of `max` bytes at most: a buffer for the largest would have to
+/// be zeroed each time, and a process that was just cloned, or has just cloned itself, would copy each of its pages.
+///
+/// # Errors
+/// `EAGAIN` when there is none.
+pub fn receive_sized(socket: &impl AsFd, max: usize) -> Result<(Vec<u8>, Received), Errno> {
+    let look = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
+    let length = recv(socket.as_fd().as_raw_fd(), &mut [], look)?;
+    let mut frame = vec![0; length.min(max)];
+    let received = receive_frame(socket, &mut frame)?;
+    Ok((frame, received))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd as _;
@@ -75,7 +88,15 @@ mod tests {
         assert_eq!((first.length, first.fds.len(), first.truncated), (3, 2, false));
         assert!(receive_frame(&right, &mut buffer).unwrap().truncated);
         assert_eq!(receive_frame(&right, &mut buffer).unwrap_err(), Errno::EAGAIN);
+        send_frame(&left, b"0123456789", &[file.as_fd()]).unwrap();
+        send_frame(&left, b"0123456789", &[]).unwrap();
+        let (frame, first) = receive_sized(&right, 100).unwrap();
+        assert_eq!((&frame[..], first.length, first.fds.len(), first.truncated), (&b"0123456789"[..], 10, 1, false));
+        let (frame, second) = receive_sized(&right, 4).unwrap();
+        assert_eq!((&frame[..], second.truncated), (&b"0123"[..], true));
+        assert_eq!(receive_sized(&right, 4).unwrap_err(), Errno::EAGAIN);
         drop(left);
         assert_eq!(receive_frame(&right, &mut buffer).unwrap().length, 0);
+        assert_eq!(receive_sized(&right, 4).unwrap().1.length, 0);
     }
 }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use seccompiler::sock_filter;
 
 use super::{Rlimits, example};
-use crate::socket::{receive_frame, send_frame};
+use crate::socket::{receive_sized, send_frame};
 use crate::spec::Example;
 
 /// Bytes that no order exceeds.
@@ -104,13 +104,11 @@ impl Message {
     /// # Errors
     /// `EAGAIN` when there is none, `EBADMSG` for anything else.
     pub fn receive(gate: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let mut frame = vec![0; ORDER_BYTES_MAX];
-        let received = receive_frame(&gate, &mut frame)?;
-        let frame = &frame[..received.length];
-        if let Some(example) = example::decode(frame) {
+        let (frame, received) = receive_sized(&gate, ORDER_BYTES_MAX)?;
+        if let Some(example) = example::decode(&frame) {
             return Ok(Self::Learn(example));
         }
-        let order = Order::decode(frame).ok_or(Errno::EBADMSG)?;
+        let order = Order::decode(&frame).ok_or(Errno::EBADMSG)?;
         let mut stdio = received.fds;
         if received.truncated || stdio.len() < 12 {
             return Err(Errno::EBADMSG);

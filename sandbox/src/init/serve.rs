@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::socket::{receive_frame, send_frame};
+use crankcase_sandbox::socket::{receive_sized, send_frame};
 use crankcase_sandbox::spec::StageCommand;
 use crankcase_sandbox::wire::{FRAME_BYTES_MAX, PACK_BYTES_MAX, Request};
 use nix::errno::Errno;
@@ -30,11 +30,10 @@ struct Init {
     payload: Option<Pid>,
     /// Where programs ask before they make IP sockets, once the spawner knows of it.
     listeners: Vec<OwnedFd>,
-    frame: Vec<u8>,
 }
 
 pub fn serve(control: OwnedFd) -> ! {
-    let mut init = Init { control, payload: None, listeners: Vec::new(), frame: vec![0; FRAME_BYTES_MAX] };
+    let mut init = Init { control, payload: None, listeners: Vec::new() };
     // Whatever ends this loop, the spawner is gone or lost trust: init ends, and with it everything in the sandbox.
     let _ = init.run();
     sys::exit(0)
@@ -83,14 +82,14 @@ impl Init {
 
     /// The outer error ends init, the inner one is reported.
     fn request(&mut self) -> Result<Result<(), SandboxError>, Errno> {
-        let received = match receive_frame(&self.control, &mut self.frame) {
+        let (frame, received) = match receive_sized(&self.control, FRAME_BYTES_MAX) {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Ok(())),
             other => other?,
         };
         if received.length == 0 || received.truncated {
             return Err(Errno::ENOTCONN);
         }
-        let request = Request::decode(&self.frame[..received.length]).map_err(|_| Errno::EBADMSG)?;
+        let request = Request::decode(&frame).map_err(|_| Errno::EBADMSG)?;
         let mut fds = received.fds;
         Ok(match request {
             Request::Write { .. } if fds.len() == 1 => self.write(fds.remove(0)),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crankcase_sandbox::fork::GO;
 use crankcase_sandbox::outcome::{Exit, SandboxError, Step};
 use crankcase_sandbox::report::{REPORT_BYTES, Report};
-use crankcase_sandbox::socket::{Received, receive_frame, send_frame};
+use crankcase_sandbox::socket::{Received, receive_frame, receive_sized, send_frame};
 use crankcase_sandbox::spec::{StageCommand, StageLimits};
 use crankcase_sandbox::wire::{Event, GATE_MESSAGE_BYTES_MAX, Request, SandboxId};
 use nix::errno::Errno;
@@ -387,12 +387,11 @@ impl Sandbox {
     pub fn go_ready(&mut self, poll: &Poll, key: u32) {
         while let Some(go) = self.stage.as_ref().and_then(|stage| stage.go.as_ref()) {
             let gate = self.stage.as_ref().is_some_and(|stage| stage.gate);
-            let mut record = vec![0_u8; if gate { GATE_MESSAGE_BYTES_MAX } else { REPORT_BYTES }];
-            match receive_frame(go, &mut record) {
+            match receive_sized(go, if gate { GATE_MESSAGE_BYTES_MAX } else { REPORT_BYTES }) {
                 Err(Errno::EAGAIN | Errno::EINTR) => return,
-                Ok(Received { length: length @ 1.., fds, .. }) => match Report::decode(&record[..length]) {
+                Ok((record, Received { length: 1.., fds, .. })) => match Report::decode(&record) {
                     Some(Report::Failed(error)) => self.fail(error),
-                    None if gate => self.gate_said(&record[..length], fds, poll, key),
+                    None if gate => self.gate_said(&record, fds, poll, key),
                     _ => self.fail(SandboxError { step: Step::Protocol, errno: 0 }),
                 },
                 closed => {
