@@ -12,7 +12,7 @@ mod serve;
 mod template;
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::spec::SandboxSpec;
@@ -74,11 +74,17 @@ impl<'a> Plan<'a> {
             net,
         })
     }
+
+    /// What the child may still be on its way through.
+    pub fn take_entrances(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.entrances)
+    }
 }
 
-/// The life of init, in the child of the clone.
-pub fn run(plan: &Plan<'_>, control: OwnedFd) -> ! {
-    let listener = match confine(plan, &control) {
+/// The life of init, in the child of the clone. With `shared` it shares its maker's table of descriptors, and takes along
+/// what lies below that number.
+pub fn run(plan: &Plan<'_>, control: OwnedFd, shared: Option<RawFd>) -> ! {
+    let listener = match confine(plan, &control, shared) {
         Ok(listener) => listener,
         Err(error) => {
             let _ = tell(&control, Report::Failed(error));
@@ -99,9 +105,12 @@ fn tell(control: &OwnedFd, report: Report) -> Result<(), Errno> {
 }
 
 /// Returns the listener of the filter, where it asks.
-fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<Option<OwnedFd>, SandboxError> {
+fn confine(plan: &Plan<'_>, control: &OwnedFd, shared: Option<RawFd>) -> Result<Option<OwnedFd>, SandboxError> {
     // If the spawner dies in the middle of this, so do we.
     prctl::set_pdeathsig(Signal::SIGKILL).at(Step::DeathSignal)?;
+    belong(plan)?;
+    // Nothing is opened before this.
+    shared.map_or(Ok(()), sys::leave_fds).at(Step::CloseFds)?;
     places(plan)?;
     // Nothing of the spawner's stays open but the control socket: above all no cgroup and no host directory.
     null_stdio().at(Step::Stdio)?;
@@ -127,8 +136,8 @@ fn confine(plan: &Plan<'_>, control: &OwnedFd) -> Result<Option<OwnedFd>, Sandbo
     plan.filters.install().map_err(|errno| SandboxError { step: Step::Seccomp, errno })
 }
 
-/// Everything that the new namespaces hold.
-fn places(plan: &Plan<'_>) -> Result<(), SandboxError> {
+/// Its cgroup and its network namespace.
+fn belong(plan: &Plan<'_>) -> Result<(), SandboxError> {
     // Before anything is charged to somebody.
     plan.entrances.iter().try_for_each(|fd| write(fd, b"0").map(drop)).at(Step::Attach)?;
     // The umask and the nice value of whoever started the spawner are not the program's.
@@ -137,6 +146,11 @@ fn places(plan: &Plan<'_>) -> Result<(), SandboxError> {
     if let Some(net) = plan.net {
         setns(net, CloneFlags::CLONE_NEWNET).at(Step::Namespaces)?;
     }
+    Ok(())
+}
+
+/// Everything that the new namespaces hold.
+fn places(plan: &Plan<'_>) -> Result<(), SandboxError> {
     pivot()?;
     mounts(plan)?;
     sethostname(plan.hostname).at(Step::Hostname)?;

@@ -13,7 +13,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chdir, pipe2, setgroups, setresgid, setresuid, setsid};
 
-use super::{Plan, places, tell};
+use super::{Plan, belong, places, tell};
 use crankcase_sandbox::confine::At as _;
 use crankcase_sandbox::fork::{GATE_FD, ORDERS_FD, Rlimits};
 use crankcase_sandbox::outcome::{SandboxError, Step};
@@ -51,6 +51,7 @@ fn confine_and_exec(
     orders: &OwnedFd,
 ) -> Result<std::convert::Infallible, SandboxError> {
     prctl::set_pdeathsig(Signal::SIGKILL).at(Step::DeathSignal)?;
+    belong(&plan.plan)?;
     places(&plan.plan)?;
     pipes_to_nowhere().at(Step::Stdio)?;
     sys::keep_as(orders.as_fd(), ORDERS_FD).at(Step::Stdio)?;

@@ -15,6 +15,7 @@ use nix::unistd::{Pid, write};
 use super::Shared;
 use super::epoll::{Poll, Token};
 use super::net::Net;
+use super::seats::Birth;
 use crate::cgroup::Leaf;
 use crate::init::{self, MAPPED, Plan};
 use crankcase_sandbox::sys::{self, Cloned};
@@ -32,6 +33,8 @@ pub struct Made {
     pub slot: u32,
     /// None until a new one is opened.
     pub net: Option<Net>,
+    /// Until init has a table of descriptors of its own.
+    birth: Option<Birth>,
 }
 
 pub fn make(
@@ -62,7 +65,7 @@ pub fn make(
         )
         .ok_or(SandboxError { step: Step::MountBox, errno: 0 })
     });
-    let plan = match prepared {
+    let mut plan = match prepared {
         Ok(plan) => plan,
         Err(error) => {
             let _ = shared.cgroups.remove_leaf(&leaf);
@@ -70,16 +73,23 @@ pub fn make(
         }
     };
     let new_net = if net.is_none() { libc::CLONE_NEWNET as u64 } else { 0 };
-    let (pid, pidfd) = match sys::clone3(NAMESPACES | new_net, leaf.clone_into()) {
-        Ok(Cloned::Child) => init::run(&plan, theirs),
+    let seat = shared.seats.take(&theirs);
+    let share = if seat.is_some() { libc::CLONE_FILES as u64 } else { 0 };
+    let (pid, pidfd) = match sys::clone3(NAMESPACES | new_net | share, leaf.clone_into()) {
+        Ok(Cloned::Child) => match seat {
+            Some(seat) => init::run(&plan, seat, Some(shared.seats.end())),
+            None => init::run(&plan, theirs, None),
+        },
         Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
         Err(errno) => {
+            seat.into_iter().for_each(|seat| shared.seats.give_back(Birth::new(seat, Vec::new())));
             let _ = shared.cgroups.remove_leaf(&leaf);
             return Err(fail(Step::Clone)(errno));
         }
     };
     drop(theirs);
-    let made = Made { pid, pidfd, control, leaf, slot, net };
+    let birth = seat.map(|seat| Birth::new(seat, plan.take_entrances()));
+    let mut made = Made { pid, pidfd, control, leaf, slot, net, birth };
     let watched = poll
         .add(made.control.as_fd(), Token::Control(key))
         .map_err(fail(Step::Protocol))
@@ -87,10 +97,20 @@ pub fn make(
     if let Err(error) = watched {
         sys::pidfd_kill(made.pidfd.as_fd());
         let _ = nix::sys::wait::waitpid(pid, None);
+        made.born(shared);
         let _ = shared.cgroups.remove_leaf(&made.leaf);
         return Err(error);
     }
     Ok(made)
+}
+
+impl Made {
+    /// Init has a table of descriptors of its own, or is dead.
+    pub fn born(&mut self, shared: &Shared) {
+        if let Some(birth) = self.birth.take() {
+            shared.seats.give_back(birth);
+        }
+    }
 }
 
 /// In the order in which a template's fork enters them.
@@ -100,6 +120,7 @@ const NAMESPACE_FILES: [&str; 7] = ["mnt", "net", "ipc", "uts", "cgroup", "pid",
 /// init is not dumpable any more, nobody could open them.
 pub fn map_ids(shared: &Shared, made: &mut Made) -> Result<Vec<OwnedFd>, SandboxError> {
     let fail = |errno: Errno| SandboxError { step: Step::IdMap, errno: errno as i32 };
+    made.born(shared);
     let host_id = shared.settings.uid_base + made.slot;
     let map = format!("{INNER_ID} {host_id} 1");
     let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;

@@ -5,6 +5,7 @@ mod epoll;
 mod make;
 mod net;
 mod sandbox;
+mod seats;
 mod stage;
 mod template;
 
@@ -24,6 +25,7 @@ use crate::seccomp::Filters;
 use client::Client;
 use epoll::{Poll, Token};
 use sandbox::Sandbox;
+use seats::Seats;
 use template::{Place, Template};
 
 /// How often running stages are looked at: for a limit that the kernel reports by a counter alone.
@@ -55,6 +57,7 @@ pub struct Shared {
     proc: OwnedFd,
     /// Network namespaces to be used again.
     nets: net::Stock,
+    seats: Seats,
 }
 
 /// Everything the loop holds.
@@ -84,6 +87,7 @@ impl Server {
         listener: OwnedFd,
         lifeline: Option<&OwnedFd>,
     ) -> Result<Self, Errno> {
+        let seats = Seats::new()?;
         let poll = Poll::new()?;
         poll.add(listener.as_fd(), Token::Listener)?;
         poll.add_signals()?;
@@ -93,7 +97,7 @@ impl Server {
         // Highest first, so that the lowest are taken first.
         let free_slots = (0..settings.sandboxes_max).rev().collect();
         Ok(Self {
-            shared: Shared { settings, filters, landlock_abi, cgroups, proc, nets: net::Stock::default() },
+            shared: Shared { settings, filters, landlock_abi, cgroups, proc, nets: net::Stock::default(), seats },
             poll,
             listener,
             clients: HashMap::new(),

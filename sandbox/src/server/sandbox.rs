@@ -448,6 +448,7 @@ impl Sandbox {
         poll.remove(self.made.pidfd.as_fd());
         poll.remove(self.made.control.as_fd());
         let _ = waitpid(self.made.pid, None);
+        self.made.born(shared);
         self.init_alive = false;
         let untouched = self.listening.end();
         if let Some(net) = self.made.net.take() {

@@ -82,6 +82,16 @@ pub fn close_fds_except(keep: &[RawFd]) -> Result<(), Errno> {
     close_range(first, libc::c_uint::MAX)
 }
 
+/// Leaves a table of descriptors that this process shares (`CLONE_FILES`), with a copy of what is below `end`.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn leave_fds(end: RawFd) -> Result<(), Errno> {
+    let unshare = libc::CLOSE_RANGE_UNSHARE;
+    // SAFETY: as below; those that share the table keep theirs.
+    check(unsafe { libc::syscall(libc::SYS_close_range, end, libc::c_uint::MAX, unshare) }).map(drop)
+}
+
 fn close_range(first: libc::c_uint, last: libc::c_uint) -> Result<(), Errno> {
     // SAFETY: closes descriptors by number; the callers are children about to exec or loop on `keep` alone, and they
     // leave by `exit`, so no owner of a closed descriptor is ever dropped.
