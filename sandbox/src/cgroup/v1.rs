@@ -83,12 +83,14 @@ pub struct Parent {
 #[derive(Clone)]
 pub struct Leaf {
     dirs: Rc<Places<Dir>>,
+    entrances: Rc<[OwnedFd]>,
     name: String,
     /// Bytes that it held before its present stage, and that do not count.
     residue: Cell<u64>,
-    /// The limits of memory and bandwidth that stand in it.
+    /// The limits of memory, bandwidth and processes that stand in it.
     memory_max: Cell<u64>,
     quota: Cell<u64>,
+    pids_max: Cell<u64>,
     /// It stands at a low weight.
     light: Cell<bool>,
 }
@@ -157,12 +159,17 @@ impl Parent {
             cpu: self.instance.cpu.new_child(name)?,
             cpuacct: self.instance.cpuacct.as_ref().map(|dir| dir.new_child(name)).transpose()?,
         };
+        // A thread that moves itself by `tasks` needs no lock over all the host's threads; taking that lock, which
+        // `cgroup.procs` does, waits for a grace period of some 10 ms.
+        let entrances = dirs.all().map(|dir| dir.open_with("tasks", OFlag::O_WRONLY)).collect::<Result<_, _>>()?;
         Ok(Leaf {
             dirs: Rc::new(dirs),
+            entrances,
             name: name.to_owned(),
             residue: Cell::new(0),
             memory_max: Cell::new(u64::MAX),
             quota: Cell::new(0),
+            pids_max: Cell::new(0),
             light: Cell::new(false),
         })
     }
@@ -200,10 +207,8 @@ fn make_path(mount: &Path, relative: &str) -> Result<Dir, SetupError> {
 }
 
 impl Leaf {
-    /// A thread that moves itself by `tasks` needs no lock over all the host's threads; taking that lock, which
-    /// `cgroup.procs` does, waits for a grace period of some 10 ms.
-    pub fn entrances(&self) -> Result<Vec<OwnedFd>, Errno> {
-        self.dirs.all().map(|dir| dir.open_with("tasks", OFlag::O_WRONLY)).collect()
+    pub fn entrances(&self) -> &[OwnedFd] {
+        &self.entrances
     }
 
     pub fn attach(&self, pid: Pid) -> Result<(), Errno> {
@@ -261,7 +266,8 @@ impl Leaf {
     }
 
     pub fn limit_pids(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
-        self.dirs.pids.write_number("pids.max", limits.pids.get() + extra_pids)
+        let max = limits.pids.get() + extra_pids;
+        if self.pids_max.replace(max) == max { Ok(()) } else { self.dirs.pids.write_number("pids.max", max) }
     }
 
     pub fn weigh(&self, background: bool) -> Result<(), Errno> {

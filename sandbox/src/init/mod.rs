@@ -44,7 +44,7 @@ pub struct Plan<'a> {
     tmp_options: CString,
     landlock_abi: u8,
     filters: &'a Filters,
-    entrances: Vec<OwnedFd>,
+    entrances: &'a [OwnedFd],
     /// The network namespace to enter; none where it is born in one.
     net: Option<BorrowedFd<'a>>,
 }
@@ -58,7 +58,7 @@ impl<'a> Plan<'a> {
         hostname: &'a str,
         landlock_abi: u8,
         filters: &'a Filters,
-        entrances: Vec<OwnedFd>,
+        entrances: &'a [OwnedFd],
         net: Option<BorrowedFd<'a>>,
     ) -> Option<Self> {
         let options = |size: u64, inodes: u64, mode: &str| {
@@ -73,11 +73,6 @@ impl<'a> Plan<'a> {
             entrances,
             net,
         })
-    }
-
-    /// What the child may still be on its way through.
-    pub fn take_entrances(&mut self) -> Vec<OwnedFd> {
-        std::mem::take(&mut self.entrances)
     }
 }
 

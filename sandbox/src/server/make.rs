@@ -15,7 +15,6 @@ use nix::unistd::{Pid, write};
 use super::Shared;
 use super::epoll::{Poll, Token};
 use super::net::Net;
-use super::seats::Birth;
 use crate::cgroup::Leaf;
 use crate::init::{self, MAPPED, Plan};
 use crankcase_sandbox::sys::{self, Cloned};
@@ -33,8 +32,8 @@ pub struct Made {
     pub slot: u32,
     /// None until a new one is opened.
     pub net: Option<Net>,
-    /// Until init has a table of descriptors of its own.
-    birth: Option<Birth>,
+    /// Where init's end of the control socket lies, until it has a table of descriptors of its own.
+    seat: Option<OwnedFd>,
 }
 
 pub fn make(
@@ -53,19 +52,19 @@ pub fn make(
     let leaf = shared.cgroups.leaf(&format!("s{key}")).map_err(fail(Step::Cgroup))?;
     let net = shared.nets.take();
     let weighed = if background { leaf.weigh(true) } else { Ok(()) };
-    let prepared = weighed.and_then(|()| leaf.entrances()).map_err(fail(Step::Cgroup)).and_then(|entrances| {
+    let prepared = weighed.map_err(fail(Step::Cgroup)).and_then(|()| {
         Plan::new(
             spec,
             host_id,
             &settings.hostname,
             shared.landlock_abi,
             &shared.filters,
-            entrances,
+            leaf.entrances(),
             net.as_ref().map(Net::as_fd),
         )
         .ok_or(SandboxError { step: Step::MountBox, errno: 0 })
     });
-    let mut plan = match prepared {
+    let plan = match prepared {
         Ok(plan) => plan,
         Err(error) => {
             let _ = shared.cgroups.remove_leaf(&leaf);
@@ -82,14 +81,13 @@ pub fn make(
         },
         Ok(Cloned::Parent { pid, pidfd }) => (pid, pidfd),
         Err(errno) => {
-            seat.into_iter().for_each(|seat| shared.seats.give_back(Birth::new(seat, Vec::new())));
+            seat.into_iter().for_each(|seat| shared.seats.give_back(seat));
             let _ = shared.cgroups.remove_leaf(&leaf);
             return Err(fail(Step::Clone)(errno));
         }
     };
     drop(theirs);
-    let birth = seat.map(|seat| Birth::new(seat, plan.take_entrances()));
-    let mut made = Made { pid, pidfd, control, leaf, slot, net, birth };
+    let mut made = Made { pid, pidfd, control, leaf, slot, net, seat };
     let watched = poll
         .add(made.control.as_fd(), Token::Control(key))
         .map_err(fail(Step::Protocol))
@@ -107,8 +105,8 @@ pub fn make(
 impl Made {
     /// Init has a table of descriptors of its own, or is dead.
     pub fn born(&mut self, shared: &Shared) {
-        if let Some(birth) = self.birth.take() {
-            shared.seats.give_back(birth);
+        if let Some(seat) = self.seat.take() {
+            shared.seats.give_back(seat);
         }
     }
 }

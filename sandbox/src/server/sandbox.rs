@@ -193,16 +193,17 @@ impl Sandbox {
         poll: &Poll,
         key: u32,
     ) -> Result<(), SandboxError> {
-        let mut entrances = Vec::new();
-        if self.stages > 0 {
+        let later = self.stages > 0;
+        if later {
             // An own cgroup, so that neither peak memory nor a limit of the stage before counts against this one.
             let leaf = shared.cgroups.leaf(&format!("s{key}.{}", self.stages)).map_err(at(Step::Cgroup))?;
-            entrances = leaf.entrances().map_err(at(Step::Cgroup))?;
             self.later_leaves.push(leaf);
         }
         self.leaf().limit(&limits, OURS).map_err(at(Step::Cgroup))?;
         let theirs = self.connect(limits, gate, shared, poll, key)?;
-        let fds: Vec<BorrowedFd<'_>> = theirs.iter().chain(&entrances).map(|fd| fd.as_fd()).collect();
+        // The first one's payload is born where init is.
+        let entrances = if later { self.leaf().entrances() } else { &[] };
+        let fds: Vec<BorrowedFd<'_>> = theirs.iter().chain(entrances).map(|fd| fd.as_fd()).collect();
         self.forward(&Request::Load { id: self.id, command, limits, gate }, &fds)?;
         self.stages += 1;
         self.state = State::Loading;

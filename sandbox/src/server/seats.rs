@@ -4,8 +4,8 @@
 //! by one, which took more of a short run's CPU time than all mounts together. So a child shares the table until it leaves
 //! it, and takes along only what lies below the first number that it does not want: the seats, of which one is its own.
 //!
-//! **Invariant.** While a child shares the table it opens nothing, and nothing that it uses is closed here: its [`Birth`] is
-//! held until it says that it has left, or is dead.
+//! **Invariant.** While a child shares the table it opens nothing, and nothing that it uses is closed here: its seat
+//! and its cgroup's entrances stay as they are until it says that it has left, or is dead.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
@@ -23,12 +23,6 @@ pub struct Seats {
     /// What lies on those: nothing that anybody could use.
     nothing: OwnedFd,
     end: RawFd,
-}
-
-/// What a child on its way needs to find in the table.
-pub struct Birth {
-    seat: OwnedFd,
-    _entrances: Vec<OwnedFd>,
 }
 
 impl Seats {
@@ -62,18 +56,10 @@ impl Seats {
     }
 
     /// Once the child has left, or is dead.
-    pub fn give_back(&self, birth: Birth) {
-        let mut seat = birth.seat;
+    pub fn give_back(&self, mut seat: OwnedFd) {
         // One that keeps what lay on it would keep a dead child's socket open, and nothing worse.
         let _ = dup3(self.nothing.as_fd(), &mut seat, OFlag::O_CLOEXEC);
         self.free.borrow_mut().push(seat);
-    }
-}
-
-impl Birth {
-    /// Holds a child's seat, and the way into its cgroup.
-    pub const fn new(seat: OwnedFd, entrances: Vec<OwnedFd>) -> Self {
-        Self { seat, _entrances: entrances }
     }
 }
 
@@ -86,20 +72,20 @@ mod tests {
     #[test]
     fn a_seat_keeps_its_number_and_lets_go_of_what_lay_on_it() {
         let seats = Seats::new().unwrap();
-        let mut births = Vec::new();
+        let mut taken = Vec::new();
         let pair = || socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
         let (ours, theirs) = pair();
         for _ in 0..SEATS {
             let seat = seats.take(&theirs).unwrap();
             assert!(seat.as_raw_fd() < seats.end());
-            births.push(Birth::new(seat, Vec::new()));
+            taken.push(seat);
         }
         assert!(seats.take(&theirs).is_none());
         drop(theirs);
         let mut byte = [0];
         let look = || recv(ours.as_raw_fd(), &mut byte, MsgFlags::MSG_DONTWAIT);
         assert_eq!({ look }(), Err(Errno::EAGAIN));
-        births.drain(..).for_each(|birth| seats.give_back(birth));
+        taken.drain(..).for_each(|seat| seats.give_back(seat));
         assert_eq!(recv(ours.as_raw_fd(), &mut byte, MsgFlags::MSG_DONTWAIT), Ok(0));
         assert!(seats.take(&pair().1).is_some());
     }

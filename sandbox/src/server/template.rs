@@ -126,8 +126,8 @@ impl Template {
     ) -> Result<(Pid, OwnedFd, OwnedFd, OwnedFd), SandboxError> {
         let host_id = shared.settings.uid_base + place.slot;
         leaf.limit(&spec.limits, ON_THEIR_WAY).map_err(at(Step::Cgroup))?;
-        let entrances = leaf.entrances().map_err(at(Step::Cgroup))?;
         let hostname = &shared.settings.hostname;
+        let entrances = leaf.entrances();
         let plan = Plan::new(&spec.sandbox, host_id, hostname, shared.landlock_abi, &shared.filters, entrances, None);
         let plan = TemplatePlan {
             plan: plan.ok_or(SandboxError { step: Step::MountBox, errno: 0 })?,

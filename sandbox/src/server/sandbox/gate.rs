@@ -1,6 +1,6 @@
 //! Payloads that are started ahead of need and stand in their interpreter's gate.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use crankcase_sandbox::fork::{ALONE, COMPILED, FORKED, Order, OrderFds, READY, rlimits};
 use crankcase_sandbox::outcome::{SandboxError, Step};
@@ -30,16 +30,13 @@ impl Sandbox {
         };
         let leaf = &self.made.leaf;
         leaf.limit(&limits, OURS + BETWEEN).map_err(at(Step::Cgroup))?;
-        let mut cgroup = leaf.entrances().map_err(at(Step::Cgroup))?;
-        let directory = leaf.clone_into().map(|fd| fd.try_clone_to_owned()).transpose();
-        let clone_into = match directory {
-            Ok(Some(directory)) => {
-                cgroup = vec![directory];
-                true
-            }
-            Ok(None) => false,
-            Err(error) => return Err(SandboxError { step: Step::Cgroup, errno: error.raw_os_error().unwrap_or(0) }),
-        };
+        let directory = leaf.clone_into();
+        let clone_into = directory.is_some();
+        let cgroup = directory.into_iter().chain(leaf.entrances().iter().map(|fd| fd.as_fd()));
+        let cgroup = cgroup
+            .map(|fd| fd.try_clone_to_owned())
+            .collect::<Result<_, _>>()
+            .map_err(|error| SandboxError { step: Step::Cgroup, errno: error.raw_os_error().unwrap_or(0) })?;
         let stdio = self.connect(limits, true, shared, poll, key)?;
         self.stages += 1;
         self.state = State::Gating(Gating { ready: false, forked: None, known: false });
