@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crankcase::spawner_client::embedded::{Embedded, SpawnerArguments};
-use crankcase::spawner_client::{Sandbox, SpawnerClient, Template};
+use crankcase::spawner_client::{Sandbox, SpawnerClient, Stdio, Template};
 use crankcase_sandbox::outcome::{Exit, KillReason, Limit, SandboxError, StageOutcome, Step};
 use crankcase_sandbox::spec::{
     CpuQuota, CpuTime, Example, MemoryMax, PidsMax, SandboxSpec, SourceFile, StageCommand, StageLimits, TemplateSpec,
@@ -65,8 +65,12 @@ async fn stage(
     limits: StageLimits,
     stdin: &str,
 ) -> Result<Ran, SandboxError> {
-    let mut stdio = sandbox.load(command, limits).await?;
+    let stdio = sandbox.load(command, limits).await?;
     sandbox.start().await?;
+    to_its_end(sandbox, stdio, stdin).await
+}
+
+async fn to_its_end(sandbox: &mut Sandbox, mut stdio: Stdio, stdin: &str) -> Result<Ran, SandboxError> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let _ = stdio.stdin.write_all(stdin.as_bytes()).await;
     drop(stdio.stdin);
@@ -79,7 +83,8 @@ async fn stage(
 
 async fn run(spawner: &Spawner, script: &str, limits: StageLimits) -> Ran {
     let mut sandbox = spawner.client.create(spec()).await.unwrap();
-    stage(&mut sandbox, shell(script), limits, "").await.unwrap()
+    let stdio = sandbox.load_and_start(shell(script), limits).await.unwrap();
+    to_its_end(&mut sandbox, stdio, "").await.unwrap()
 }
 
 #[tokio::test]
@@ -169,8 +174,18 @@ async fn failures_of_ours_name_their_step() {
     let spawner = spawner().await;
     let mut sandbox = spawner.client.create(spec()).await.unwrap();
     let missing = StageCommand { argv: vec!["/nowhere".into()], env: vec![] };
-    let error = stage(&mut sandbox, missing, limits(), "").await.map(|_| ()).unwrap_err();
+    let error = stage(&mut sandbox, missing.clone(), limits(), "").await.map(|_| ()).unwrap_err();
     assert_eq!(error, SandboxError { step: Step::Exec, errno: 2 });
+
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    let stdio = sandbox.load_and_start(missing, limits()).await.unwrap();
+    let error = to_its_end(&mut sandbox, stdio, "").await.map(|_| ()).unwrap_err();
+    assert_eq!(error, SandboxError { step: Step::Exec, errno: 2 });
+
+    let mut sandbox = spawner.client.create(spec()).await.unwrap();
+    let _stdio = sandbox.load_and_start(shell("sleep 60"), limits()).await.unwrap();
+    sandbox.start().await.unwrap();
+    assert_eq!(sandbox.ended().await.unwrap_err().step, Step::State, "it was started before");
 
     let mut sandbox = spawner.client.create(spec()).await.unwrap();
     let error = sandbox.ended_without_a_stage().await;
@@ -212,7 +227,7 @@ impl OutOfOrder for Sandbox {
 /// A gate as small as can be: says that it stands, waits for go, closes its descriptor, runs the file.
 const GATE: &str = "printf R >&63; head -c1 <&63 >/dev/null; exec 63>&-; . ./main.sh";
 
-async fn gated(spawner: &Spawner, limits: StageLimits) -> (Sandbox, crankcase::spawner_client::Stdio) {
+async fn gated(spawner: &Spawner, limits: StageLimits) -> (Sandbox, Stdio) {
     let mut sandbox = spawner.client.create_background(spec()).await.unwrap();
     let stdio = sandbox.load_gated(shell(GATE), limits).await.unwrap();
     (sandbox, stdio)

@@ -9,7 +9,7 @@
 //! | [`Request::Load`] | created, between stages | [`Event::Loaded`] + stdin, stdout, stderr |
 //! | [`Request::CreateTemplate`] | id unused | [`Event::Created`] or [`Event::Failed`] |
 //! | [`Request::Fork`] | created, nothing loaded before | [`Event::Loaded`] + stdin, stdout, stderr |
-//! | [`Request::Start`] | loaded | [`Event::Ended`] when the stage has ended, perhaps [`Event::Compiled`] before |
+//! | [`Request::Start`] | loaded, or on the way there without a gate | [`Event::Ended`] when the stage has ended, perhaps [`Event::Compiled`] before |
 //! | [`Request::Kill`] | loading ahead, loaded, running | [`Event::Ended`] |
 //! | [`Request::Destroy`] | any | [`Event::Destroyed`] |
 //!
@@ -31,7 +31,7 @@ use codec::{Reader, Writer};
 pub use pack::{PACK_BYTES_MAX, Packed, pack, unpack};
 
 /// The version both ends must speak.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Bytes that no frame exceeds.
 pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + Example::BYTES_MAX + 4096;
 /// Descriptors that no frame exceeds.

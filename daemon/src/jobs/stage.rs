@@ -76,12 +76,13 @@ impl Stage<'_> {
     /// # Errors
     /// [`SandboxError`]: the sandbox failed, not the program.
     pub async fn run(self, sandbox: &mut Sandbox) -> Result<StageReport, SandboxError> {
-        let Stdio { stdin, stdout, stderr } = match self.loaded {
-            Some(stdio) => stdio,
-            None => sandbox.load(self.command, self.limits).await?,
+        let Stdio { stdin, stdout, stderr } = if let Some(stdio) = self.loaded {
+            sandbox.start().await?;
+            stdio
+        } else {
+            sandbox.load_and_start(self.command, self.limits).await?
         };
         let killer = sandbox.killer();
-        sandbox.start().await?;
         let exceeded = Notify::new();
         let (out, err) = (Capture::new(self.output_bytes), Capture::new(self.output_bytes));
         let live = async {

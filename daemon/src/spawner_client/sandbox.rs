@@ -128,6 +128,16 @@ impl Sandbox {
         self.loaded().await
     }
 
+    /// Forks a payload and lets it go, with one wait for both.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn load_and_start(&mut self, command: StageCommand, limits: StageLimits) -> Result<Stdio, SandboxError> {
+        self.send(&Request::Load { id: self.handle.id, command, limits, gate: false }).await?;
+        self.start().await?;
+        self.loaded().await
+    }
+
     /// Executes an interpreter and holds it in its gate, before it looks at the program. Only as the first stage.
     ///
     /// # Errors

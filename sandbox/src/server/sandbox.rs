@@ -42,8 +42,8 @@ enum State {
     Writing { loaded: bool },
     /// init opens a file.
     Reading,
-    /// init forks the payload.
-    Loading,
+    /// init forks the payload, which may be let go at once.
+    Loading { start: bool },
     /// The payload, or a template's fork, is on its way to its gate.
     Gating(Gating),
     /// The payload waits for go.
@@ -166,6 +166,10 @@ impl Sandbox {
                 self.forward(&Request::Read { id, name }, &[])
             }
             (State::Loaded, Request::Start { .. }, None) => self.start(),
+            (State::Loading { start: false }, Request::Start { .. }, None) => {
+                self.state = State::Loading { start: true };
+                Ok(())
+            }
             (State::Gating(_) | State::Loaded | State::Running, Request::Kill { reason, .. }, None) => {
                 self.kill(Cause::from(reason));
                 Ok(())
@@ -206,7 +210,7 @@ impl Sandbox {
         let fds: Vec<BorrowedFd<'_>> = theirs.iter().chain(entrances).map(|fd| fd.as_fd()).collect();
         self.forward(&Request::Load { id: self.id, command, limits, gate }, &fds)?;
         self.stages += 1;
-        self.state = State::Loading;
+        self.state = State::Loading { start: false };
         Ok(())
     }
 
@@ -257,11 +261,12 @@ impl Sandbox {
 
     /// Tells the daemon, which gets its ends of the pipes.
     fn loaded(&mut self) -> Result<(), SandboxError> {
+        let start = self.state == State::Loading { start: true };
         let stage = self.stage.as_mut().ok_or(SandboxError { step: Step::Protocol, errno: 0 })?;
         let stdio = std::mem::take(&mut stage.stdio);
         self.events.push((Event::Loaded { id: self.id }, stdio));
         self.state = State::Loaded;
-        Ok(())
+        if start { self.start() } else { Ok(()) }
     }
 
     fn start(&mut self) -> Result<(), SandboxError> {
@@ -364,14 +369,18 @@ impl Sandbox {
                 self.state = if loaded { State::Loaded } else { State::Idle };
                 self.say(Event::Written { id });
             }
-            (State::Loading, Report::Forked) => {
+            (State::Loading { .. }, Report::Forked) => {
                 if let Err(error) = self.forked() {
                     self.fail(error);
                 }
             }
             (State::Gating(gating), Report::Forked) => self.gating(Gating { known: true, ..gating }),
             (
-                State::Loading | State::Gating(_) | State::Writing { loaded: true } | State::Loaded | State::Running,
+                State::Loading { .. }
+                | State::Gating(_)
+                | State::Writing { loaded: true }
+                | State::Loaded
+                | State::Running,
                 Report::Ended { exited, status, box_full },
             ) => {
                 let exit = if exited { Exit::Code(status) } else { Exit::Signal(status) };
