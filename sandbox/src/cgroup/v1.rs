@@ -241,12 +241,15 @@ impl Leaf {
         self.limit_memory(limits.memory.get() + self.residue.get())?;
         self.limit_pids(limits, extra_pids)?;
         let quota = limits.cpu_quota.get() * PERIOD_US / 1000;
-        match self.quota.replace(quota) {
+        match self.quota.get() {
             same if same == quota => return Ok(()),
             0 => self.dirs.cpu.write_number("cpu.cfs_period_us", PERIOD_US)?,
             _ => {}
         }
-        self.dirs.cpu.write_number("cpu.cfs_quota_us", quota)
+        // What it is said to have it has: of a failure nothing is kept.
+        self.dirs.cpu.write_number("cpu.cfs_quota_us", quota)?;
+        self.quota.set(quota);
+        Ok(())
     }
 
     fn limit_memory(&self, bytes: u64) -> Result<(), Errno> {
@@ -267,7 +270,12 @@ impl Leaf {
 
     pub fn limit_pids(&self, limits: &StageLimits, extra_pids: u64) -> Result<(), Errno> {
         let max = limits.pids.get() + extra_pids;
-        if self.pids_max.replace(max) == max { Ok(()) } else { self.dirs.pids.write_number("pids.max", max) }
+        if self.pids_max.get() == max {
+            return Ok(());
+        }
+        self.dirs.pids.write_number("pids.max", max)?;
+        self.pids_max.set(max);
+        Ok(())
     }
 
     pub fn weigh(&self, background: bool) -> Result<(), Errno> {

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::{dup3, pipe};
+use nix::unistd::{dup3, pipe2};
 
 /// Children on their way at once; more than that copy the table.
 const SEATS: usize = 16;
@@ -31,7 +31,7 @@ impl Seats {
     /// # Errors
     /// The kernel's errno.
     pub fn new() -> Result<Self, Errno> {
-        let (nothing, _) = pipe()?;
+        let (nothing, _) = pipe2(OFlag::O_CLOEXEC)?;
         let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
         let free = (0..SEATS).map(|_| nothing.try_clone().map_err(errno)).collect::<Result<Vec<_>, _>>()?;
         let end = free.iter().map(|seat| seat.as_raw_fd() + 1).max().unwrap_or(0);
