@@ -220,7 +220,23 @@ END");
     /// # Panics
     /// When it does not come up again.
     pub fn reboot(&mut self) -> Duration {
-        self.start_over(|guest| guest.send(&json!({"id": 0, "script": "systemctl reboot", "timeout": 60})))
+        self.start_over(|guest| {
+            let before = guest.restarts();
+            guest.send(&json!({"id": 0, "script": "systemctl reboot", "timeout": 60}));
+            let end = Instant::now() + BOOT;
+            while guest.restarts() == before {
+                assert!(Instant::now() < end, "it does not shut down\n{}", guest.console());
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            // All is over when the kernel says so. The reset that it asks for next has been seen to hang in the emulator.
+            monitor(guest.work.path(), &mut guest.qemu, "system_reset");
+        })
+    }
+
+    /// How often its kernel has said that it restarts.
+    fn restarts(&self) -> usize {
+        let console = std::fs::read(self.work.path().join("console")).unwrap_or_default();
+        String::from_utf8_lossy(&console).matches("reboot: Restarting system").count()
     }
 
     /// Takes the power away without a word, and gives it back.
