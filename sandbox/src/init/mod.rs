@@ -135,9 +135,6 @@ fn confine(plan: &Plan<'_>, control: &OwnedFd, shared: Option<RawFd>) -> Result<
 fn belong(plan: &Plan<'_>) -> Result<(), SandboxError> {
     // Before anything is charged to somebody.
     plan.entrances.iter().try_for_each(|fd| write(fd, b"0").map(drop)).at(Step::Attach)?;
-    // The umask and the nice value of whoever started the spawner are not the program's.
-    sys::umask(0o022);
-    sys::reset_priority();
     if let Some(net) = plan.net {
         setns(net, CloneFlags::CLONE_NEWNET).at(Step::Namespaces)?;
     }
@@ -146,6 +143,9 @@ fn belong(plan: &Plan<'_>) -> Result<(), SandboxError> {
 
 /// Everything that the new namespaces hold.
 fn places(plan: &Plan<'_>) -> Result<(), SandboxError> {
+    // The umask and the nice value of whoever started the spawner are not the program's.
+    sys::umask(0o022);
+    sys::reset_priority();
     pivot()?;
     mounts(plan)?;
     sethostname(plan.hostname).at(Step::Hostname)?;

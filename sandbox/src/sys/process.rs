@@ -75,11 +75,11 @@ pub fn close_fds_except(keep: &[RawFd]) -> Result<(), Errno> {
     // In whatever order they are given.
     while let Some(next) = keep.iter().map(|fd| fd.unsigned_abs()).filter(|fd| *fd >= first).min() {
         if next > first {
-            close_range(first, next - 1)?;
+            close_range(first, next - 1, 0)?;
         }
         first = next + 1;
     }
-    close_range(first, libc::c_uint::MAX)
+    close_range(first, libc::c_uint::MAX, 0)
 }
 
 /// Leaves a table of descriptors that this process shares (`CLONE_FILES`), with a copy of what is below `end`.
@@ -87,15 +87,13 @@ pub fn close_fds_except(keep: &[RawFd]) -> Result<(), Errno> {
 /// # Errors
 /// The kernel's errno.
 pub fn leave_fds(end: RawFd) -> Result<(), Errno> {
-    let unshare = libc::CLOSE_RANGE_UNSHARE;
-    // SAFETY: as below; those that share the table keep theirs.
-    check(unsafe { libc::syscall(libc::SYS_close_range, end, libc::c_uint::MAX, unshare) }).map(drop)
+    close_range(end.unsigned_abs(), libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE)
 }
 
-fn close_range(first: libc::c_uint, last: libc::c_uint) -> Result<(), Errno> {
+fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> Result<(), Errno> {
     // SAFETY: closes descriptors by number; the callers are children about to exec or loop on `keep` alone, and they
     // leave by `exit`, so no owner of a closed descriptor is ever dropped.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
 }
 
 /// Leaves at once: no destructors, no exit handlers.
