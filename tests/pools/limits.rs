@@ -63,7 +63,7 @@ fn memory_is_what_a_plain_run_is_told() {
     let plain = Daemon::start(Options::new());
     let forked = daemon(python(1));
     let alone = daemon(Options::new().set("warm", "python", "{ size = 1, fork = false }"));
-    for (code, least) in [("print(1)", 1_i64 << 19), ("x = b'x' * (20 << 20)\nprint(len(x))", 20 << 20)] {
+    for (code, least) in [("print(1)", 1_i64 << 20), ("x = b'x' * (20 << 20)\nprint(len(x))", 20 << 20)] {
         let told = |daemon: &Daemon| daemon.run("python", code).expect_success().number("/memory");
         let expected = told(&plain);
         for (daemon, below) in [(&forked, BELOW), (&alone, ABOUT)] {

@@ -1,5 +1,6 @@
 //! A directory of cgroupfs, held by a descriptor.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -8,11 +9,15 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::uio::pread;
 use nix::unistd::{Pid, UnlinkatFlags, read, unlinkat, write};
 
 use super::SetupError;
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Bytes of a file with a few counters; `cpu.stat`, the longest, has some 300.
+const COUNTERS_BYTES_MAX: usize = 1024;
 
 /// A lock on a directory.
 pub type Lock = Flock<OwnedFd>;
@@ -21,12 +26,14 @@ pub type Lock = Flock<OwnedFd>;
 pub struct Dir {
     fd: OwnedFd,
     path: PathBuf,
+    /// Its files that were read or written before, to be so again: opening one costs more than a word to it.
+    files: RefCell<Vec<(&'static str, OFlag, OwnedFd)>>,
 }
 
 impl Dir {
     pub fn open(path: &Path) -> Result<Self, SetupError> {
         let fd = open(path, DIRECTORY, Mode::empty()).map_err(|errno| io("opening", path, errno))?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self::of(fd, path.to_owned()))
     }
 
     pub fn path(&self) -> &Path {
@@ -45,14 +52,18 @@ impl Dir {
             Err(errno) => return Err(io("making", &path, errno)),
         }
         let fd = openat(&self.fd, name, DIRECTORY, Mode::empty()).map_err(|errno| io("opening", &path, errno))?;
-        Ok(Self { fd, path })
+        Ok(Self::of(fd, path))
     }
 
     /// Makes a child that must be new.
     pub fn new_child(&self, name: &str) -> Result<Self, Errno> {
         mkdirat(&self.fd, name, Mode::from_bits_truncate(0o755))?;
         let fd = openat(&self.fd, name, DIRECTORY, Mode::empty())?;
-        Ok(Self { fd, path: PathBuf::from(name) })
+        Ok(Self::of(fd, PathBuf::from(name)))
+    }
+
+    const fn of(fd: OwnedFd, path: PathBuf) -> Self {
+        Self { fd, path, files: RefCell::new(Vec::new()) }
     }
 
     pub fn remove_child(&self, name: &str) -> Result<(), Errno> {
@@ -66,12 +77,30 @@ impl Dir {
         openat(&self.fd, file, how | OFlag::O_CLOEXEC, Mode::empty())
     }
 
-    pub fn write(&self, file: &str, value: &str) -> Result<(), Errno> {
-        let fd = self.open_with(file, OFlag::O_WRONLY)?;
-        write(&fd, value.as_bytes()).map(drop)
+    /// Does something to a file, which is opened once.
+    fn with<T>(
+        &self,
+        file: &'static str,
+        how: OFlag,
+        act: impl FnOnce(&OwnedFd) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let mut files = self.files.borrow_mut();
+        let kept = files.iter().position(|(name, opened, _)| *name == file && *opened == how);
+        let index = match kept {
+            Some(index) => index,
+            None => {
+                files.push((file, how, self.open_with(file, how)?));
+                files.len() - 1
+            }
+        };
+        act(&files[index].2)
     }
 
-    pub fn write_number(&self, file: &str, value: u64) -> Result<(), Errno> {
+    pub fn write(&self, file: &'static str, value: &str) -> Result<(), Errno> {
+        self.with(file, OFlag::O_WRONLY, |fd| write(fd, value.as_bytes()).map(drop))
+    }
+
+    pub fn write_number(&self, file: &'static str, value: u64) -> Result<(), Errno> {
         let mut text = [0_u8; 20];
         let mut cursor = std::io::Cursor::new(&mut text[..]);
         write!(cursor, "{value}").map_err(|_| Errno::EOVERFLOW)?;
@@ -80,12 +109,13 @@ impl Dir {
     }
 
     /// As [`Dir::write`], for the set-up.
-    pub fn set(&self, file: &str, value: &str) -> Result<(), SetupError> {
+    pub fn set(&self, file: &'static str, value: &str) -> Result<(), SetupError> {
         self.write(file, value).map_err(|errno| io("writing", &self.path.join(file), errno))
     }
 
+    /// A file of any length, opened anew: a list of processes stays for a while what it was at the first read.
     pub fn read(&self, file: &str) -> Result<String, Errno> {
-        let fd = openat(&self.fd, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let fd = self.open_with(file, OFlag::O_RDONLY)?;
         let mut text = Vec::new();
         let mut chunk = [0_u8; 2048];
         loop {
@@ -97,17 +127,27 @@ impl Dir {
         String::from_utf8(text).map_err(|_| Errno::EILSEQ)
     }
 
+    /// What `find` finds in a file with a few counters, which the kernel shows in one piece.
+    fn counters<T>(&self, file: &'static str, find: impl FnOnce(&str) -> Option<T>) -> Result<T, Errno> {
+        let mut text = [0_u8; COUNTERS_BYTES_MAX];
+        let length = self.with(file, OFlag::O_RDONLY, |fd| pread(fd, &mut text, 0))?;
+        if length == text.len() {
+            return Err(Errno::EOVERFLOW);
+        }
+        std::str::from_utf8(&text[..length]).ok().and_then(find).ok_or(Errno::EINVAL)
+    }
+
     pub fn has(&self, file: &str) -> bool {
         openat(&self.fd, file, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).is_ok()
     }
 
-    pub fn number(&self, file: &str) -> Result<u64, Errno> {
-        self.read(file)?.trim().parse().map_err(|_| Errno::EINVAL)
+    pub fn number(&self, file: &'static str) -> Result<u64, Errno> {
+        self.counters(file, |text| text.trim().parse().ok())
     }
 
     /// The number behind `key` in a file of `key number` lines; 0 where the kernel has no such line.
-    pub fn keyed(&self, file: &str, key: &str) -> Result<u64, Errno> {
-        Ok(keyed_number(&self.read(file)?, key))
+    pub fn keyed(&self, file: &'static str, key: &str) -> Result<u64, Errno> {
+        self.counters(file, |text| Some(keyed_number(text, key)))
     }
 
     pub fn processes(&self) -> Result<Vec<Pid>, Errno> {
@@ -147,7 +187,7 @@ pub fn io(action: &'static str, path: &Path, errno: Errno) -> SetupError {
     SetupError::Io { action, path: path.to_owned(), errno }
 }
 
-pub fn keyed_number(text: &str, key: &str) -> u64 {
+fn keyed_number(text: &str, key: &str) -> u64 {
     text.lines()
         .filter_map(|line| line.split_once(' '))
         .find_map(|(name, value)| (name == key).then(|| value.trim().parse().ok()).flatten())

@@ -85,7 +85,7 @@ pub struct Leaf {
     dirs: Rc<Places<Dir>>,
     entrances: Rc<[OwnedFd]>,
     name: String,
-    /// Bytes that it held before its present stage, and that do not count.
+    /// Bytes that it held before its present stage, and that its limit is raised by.
     residue: Cell<u64>,
     /// The limits of memory, bandwidth and processes that stand in it.
     memory_max: Cell<u64>,
@@ -300,7 +300,8 @@ impl Leaf {
     }
 
     pub fn peak_memory(&self) -> Result<u64, Errno> {
-        Ok(self.dirs.memory.number("memory.max_usage_in_bytes")?.saturating_sub(self.residue.get()))
+        // What it held at first counts: nearly all of that the kernel had charged ahead of need, and the stage was given it.
+        self.dirs.memory.number("memory.max_usage_in_bytes")
     }
 
     pub fn processes(&self) -> Result<Vec<Pid>, Errno> {

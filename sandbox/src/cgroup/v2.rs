@@ -16,7 +16,7 @@ use nix::sys::uio::pread;
 use nix::unistd::{Pid, write};
 
 use super::detect::{V2_CONTROLLERS, own_path};
-use super::dir::{Dir, Lock, io, keyed_number};
+use super::dir::{Dir, Lock, io};
 use super::{ParentLimits, SetupError, Usage, stale};
 
 const PERIOD_US: u64 = 100_000;
@@ -168,7 +168,7 @@ impl Leaf {
 
     pub fn usage(&self) -> Result<Usage, Errno> {
         Ok(Usage {
-            cpu: Duration::from_micros(keyed_number(&self.dir.read("cpu.stat")?, "usage_usec")),
+            cpu: Duration::from_micros(self.dir.keyed("cpu.stat", "usage_usec")?),
             oom_kills: self.dir.keyed("memory.events", "oom_kill")?,
             pids_refused: self.dir.keyed("pids.events", "max")?,
         })

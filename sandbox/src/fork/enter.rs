@@ -37,8 +37,8 @@ static LISTENER: AtomicI32 = AtomicI32::new(-1);
 
 /// The kinds of the order's namespaces, in its order, but for the last two: pid and user.
 const KINDS: [CloneFlags; 5] = [
-    CloneFlags::CLONE_NEWNS,
     CloneFlags::CLONE_NEWNET,
+    CloneFlags::CLONE_NEWNS,
     CloneFlags::CLONE_NEWIPC,
     CloneFlags::CLONE_NEWUTS,
     CloneFlags::CLONE_NEWCGROUP,

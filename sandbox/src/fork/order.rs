@@ -1,6 +1,6 @@
 //! The order to fork: one message with descriptors on the template's gate.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use seccompiler::sock_filter;
@@ -45,21 +45,19 @@ pub enum Message {
 pub struct OrderFds {
     /// The payload's go socket, then its stdin, stdout, stderr.
     pub stdio: [OwnedFd; 4],
-    /// mnt, net, ipc, uts, cgroup, pid, user of the sandbox.
+    /// net, mnt, ipc, uts, cgroup, pid, user of the sandbox.
     pub namespaces: [OwnedFd; 7],
     /// Files that move a process into the sandbox's cgroup (v1), or the cgroup's directory (v2).
     pub cgroup: Vec<OwnedFd>,
 }
 
 impl Order {
-    /// Sends it, at once or not at all.
+    /// Sends it, at once or not at all, with what [`OrderFds`] has, in its order.
     ///
     /// # Errors
     /// `EAGAIN` when too many orders wait, `EPIPE` when the template is gone.
-    pub fn send(&self, gate: &OwnedFd, fds: &OrderFds) -> Result<(), Errno> {
-        let fds: Vec<BorrowedFd<'_>> =
-            fds.stdio.iter().chain(&fds.namespaces).chain(&fds.cgroup).map(|fd| fd.as_fd()).collect();
-        send_frame(gate, &self.encode(), &fds)
+    pub fn send(&self, gate: &OwnedFd, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        send_frame(gate, &self.encode(), fds)
     }
 
     fn encode(&self) -> Vec<u8> {

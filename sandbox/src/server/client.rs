@@ -43,9 +43,7 @@ impl Client {
     }
 
     /// Queues a frame; false when the reader is too far behind.
-    pub fn send(&mut self, event: &Event, fds: &[OwnedFd]) -> bool {
-        let fds = fds.iter().map(OwnedFd::try_clone).collect::<Result<Vec<_>, _>>();
-        let Ok(fds) = fds else { return false };
+    pub fn send(&mut self, event: &Event, fds: Vec<OwnedFd>) -> bool {
         self.outbox.push_back((event.encode(), fds));
         self.outbox.len() <= OUTBOX_MAX
     }

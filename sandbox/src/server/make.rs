@@ -111,11 +111,11 @@ impl Made {
     }
 }
 
-/// In the order in which a template's fork enters them.
-const NAMESPACE_FILES: [&str; 7] = ["mnt", "net", "ipc", "uts", "cgroup", "pid", "user"];
+/// In the order in which a template's fork enters them, after the network's.
+const NAMESPACE_FILES: [&str; 6] = ["mnt", "ipc", "uts", "cgroup", "pid", "user"];
 
-/// Maps the one inner uid and gid to the sandbox's own on the host, and tells init. Returns its namespaces: later, when
-/// init is not dumpable any more, nobody could open them.
+/// Maps the one inner uid and gid to the sandbox's own on the host, and tells init. Returns its namespaces but for the
+/// network's, which it has: later, when init is not dumpable any more, nobody could open them.
 pub fn map_ids(shared: &Shared, made: &mut Made) -> Result<Vec<OwnedFd>, SandboxError> {
     let fail = |errno: Errno| SandboxError { step: Step::IdMap, errno: errno as i32 };
     made.born(shared);

@@ -237,7 +237,7 @@ impl Server {
                     sandboxes_max: self.shared.settings.sandboxes_max,
                     memory_cgroup: self.shared.cgroups.memory_directory().display().to_string(),
                 };
-                self.tell(client, &welcome, &[]);
+                self.tell(client, &welcome, Vec::new());
             }
             (false, _) => return Err("no hello of our version came first"),
             (true, Request::Hello { .. }) => return Err("a second hello"),
@@ -278,7 +278,7 @@ impl Server {
                     // Of a sandbox that could not be made nothing is left, which is what was asked for.
                     return match request {
                         Request::Destroy { id } => {
-                            self.tell(client, &Event::Destroyed { id }, &[]);
+                            self.tell(client, &Event::Destroyed { id }, Vec::new());
                             Ok(())
                         }
                         _ => Err("an unknown sandbox id"),
@@ -310,19 +310,16 @@ impl Server {
                 self.templates.insert(key, template);
                 self.names.insert((client, id), key);
             }
-            Err(error) => self.tell(client, &Event::Failed { id, error }, &[]),
+            Err(error) => self.tell(client, &Event::Failed { id, error }, Vec::new()),
         }
     }
 
     fn fork(&mut self, key: u32, template: Option<u32>, limits: StageLimits) {
         let Some(sandbox) = self.sandboxes.get_mut(&key) else { return };
-        let gone = SandboxError { step: Step::Template, errno: 0 };
-        let forked = match template.and_then(|key| self.templates.get(&key)) {
-            None => Err(gone),
-            Some(template) => sandbox
-                .open_to_fork(limits, &self.shared, &self.poll, key)
-                .and_then(|(order, fds)| template.fork(&order, &fds).map_err(sandbox::at(Step::Template))),
-        };
+        let template = template.and_then(|key| self.templates.get(&key));
+        let forked = template
+            .ok_or(SandboxError { step: Step::Template, errno: 0 })
+            .and_then(|template| sandbox.fork_from(template, limits, &self.shared, &self.poll, key));
         if let Err(error) = forked {
             sandbox.fork_failed(error);
         }
@@ -343,7 +340,7 @@ impl Server {
                 self.names.insert((client, id), key);
             }
             // Nothing was kept, so the name is free again.
-            Err(error) => self.tell(client, &Event::Failed { id, error }, &[]),
+            Err(error) => self.tell(client, &Event::Failed { id, error }, Vec::new()),
         }
     }
 
@@ -371,7 +368,7 @@ impl Server {
         let Some(template) = self.templates.get_mut(&key) else { return };
         let client = template.client;
         for event in template.take_events() {
-            self.tell(client, &event, &[]);
+            self.tell(client, &event, Vec::new());
         }
         if let Some(template) = self.templates.get(&key)
             && template.is_gone()
@@ -388,7 +385,7 @@ impl Server {
         let Some(sandbox) = self.sandboxes.get_mut(&key) else { return };
         let client = sandbox.client;
         for (event, fds) in sandbox.take_events() {
-            self.tell(client, &event, &fds);
+            self.tell(client, &event, fds);
         }
         if let Some(sandbox) = self.sandboxes.get(&key)
             && sandbox.is_gone()
@@ -400,7 +397,7 @@ impl Server {
         }
     }
 
-    fn tell(&mut self, key: u32, event: &Event, fds: &[OwnedFd]) {
+    fn tell(&mut self, key: u32, event: &Event, fds: Vec<OwnedFd>) {
         let Some(client) = self.clients.get_mut(&key) else { return };
         if !client.send(event, fds) || !client.flush(&self.poll, key) {
             self.drop_client(key);

@@ -1,10 +1,10 @@
 //! A template as the spawner sees it: an interpreter in its gate, to which orders to fork are passed.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use crankcase_sandbox::fork::{FORK, Order, OrderFds, READY, rlimits, send_example};
+use crankcase_sandbox::fork::{FORK, Order, READY, rlimits, send_example};
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::report::{REPORT_BYTES, Report};
 use crankcase_sandbox::spec::{Example, StageCommand, TemplateSpec};
@@ -148,8 +148,8 @@ impl Template {
         }
     }
 
-    /// Passes an order on; the fork speaks for itself from there.
-    pub fn fork(&self, order: &Order, fds: &OrderFds) -> Result<(), Errno> {
+    /// Passes an order on, with the descriptors of [`Order::send`]; the fork speaks for itself from there.
+    pub fn fork(&self, order: &Order, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         if self.state != State::Ready {
             return Err(Errno::ESRCH);
         }

@@ -1,8 +1,8 @@
 //! Payloads that are started ahead of need and stand in their interpreter's gate.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use crankcase_sandbox::fork::{ALONE, COMPILED, FORKED, Order, OrderFds, READY, rlimits};
+use crankcase_sandbox::fork::{ALONE, COMPILED, FORKED, Order, READY, rlimits};
 use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::socket::send_frame;
 use crankcase_sandbox::spec::StageLimits;
@@ -10,44 +10,48 @@ use crankcase_sandbox::wire::{Event, Request};
 
 use super::super::Shared;
 use super::super::epoll::Poll;
+use super::super::template::Template;
 use super::{Gating, OURS, Sandbox, State, at};
 
 /// The process between a template and its fork counts as well, while it lives.
 const BETWEEN: u64 = 1;
 
 impl Sandbox {
-    /// Readies it for a template's fork.
-    pub fn open_to_fork(
+    /// Has a template fork into it.
+    pub fn fork_from(
         &mut self,
+        template: &Template,
         limits: StageLimits,
         shared: &Shared,
         poll: &Poll,
         key: u32,
-    ) -> Result<(Order, OrderFds), SandboxError> {
-        let namespaces = <[OwnedFd; 7]>::try_from(std::mem::take(&mut self.namespaces));
+    ) -> Result<(), SandboxError> {
+        let namespaces = <[OwnedFd; 6]>::try_from(std::mem::take(&mut self.namespaces));
         let (State::Idle, 0, Ok(namespaces)) = (self.state, self.stages, namespaces) else {
             return Err(SandboxError { step: Step::State, errno: 0 });
         };
-        let leaf = &self.made.leaf;
-        leaf.limit(&limits, OURS + BETWEEN).map_err(at(Step::Cgroup))?;
-        let directory = leaf.clone_into();
-        let clone_into = directory.is_some();
-        let cgroup = directory.into_iter().chain(leaf.entrances().iter().map(|fd| fd.as_fd()));
-        let cgroup = cgroup
-            .map(|fd| fd.try_clone_to_owned())
-            .collect::<Result<_, _>>()
-            .map_err(|error| SandboxError { step: Step::Cgroup, errno: error.raw_os_error().unwrap_or(0) })?;
+        self.made.leaf.limit(&limits, OURS + BETWEEN).map_err(at(Step::Cgroup))?;
         let stdio = self.connect(limits, true, shared, poll, key)?;
         self.stages += 1;
         self.state = State::Gating(Gating { ready: false, forked: None, known: false });
+        let leaf = &self.made.leaf;
+        let net = self.made.net.as_ref().ok_or(SandboxError { step: Step::Namespaces, errno: 0 })?;
+        let directory = leaf.clone_into();
         let order = Order {
             landlock_abi: shared.landlock_abi,
-            clone_into,
+            clone_into: directory.is_some(),
             ask: shared.filters.ask,
             rlimits: rlimits(&limits, 0),
             seal: shared.filters.seal.clone(),
         };
-        Ok((order, OrderFds { stdio, namespaces, cgroup }))
+        let owned = stdio.iter().map(|fd| fd.as_fd());
+        let fds: Vec<BorrowedFd<'_>> = owned
+            .chain([net.as_fd()])
+            .chain(namespaces.iter().map(|fd| fd.as_fd()))
+            .chain(directory)
+            .chain(leaf.entrances().iter().map(|fd| fd.as_fd()))
+            .collect();
+        template.fork(&order, &fds).map_err(at(Step::Template))
     }
 
     /// Ends it for an error of its template's or of ours.
