@@ -34,11 +34,18 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("server.listen: cannot listen on {}", config.server.listen))?;
     let (_embedded, spawner_socket) = prepare_host(&config, config_file.as_deref(), &registry)?;
     let service = Service { config, config_file, registry, spawner_socket, listener };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(workers()).enable_all().build().context("starting threads")?;
     runtime.block_on(service.run())?;
     // Blocking work that is still under way belongs to nobody any more.
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Threads that serve requests: half the cores. Programs need the cores, of which the daemon takes a tenth; and threads that
+/// wake each other for every message cost more than they gain.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// Connections, pipes and sockets are descriptors: as many as the host grants.

@@ -25,6 +25,8 @@ use super::timestamp::Timestamp;
 const GROUP: usize = 256;
 /// Groups that may overtake a write that comes last.
 const OVERTAKING: usize = 64;
+/// How long writes for which nobody waits stay uncommitted.
+const PATIENCE: Duration = Duration::from_millis(10);
 /// How often a faulty storage is tried while nobody writes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// A group that takes longer is worth a line in the log.
@@ -81,6 +83,8 @@ impl Health {
 pub(super) trait Write: Send {
     /// Applies it within the current transaction. Called again when that was rolled back.
     fn apply(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Whether somebody waits for the answer.
+    fn is_awaited(&self) -> bool;
     /// Tells the caller, after the commit or the failure.
     fn answer(self: Box<Self>, outcome: Result<(), HistoryError>);
 }
@@ -96,6 +100,10 @@ impl<T: Send, F: FnMut(&Connection) -> rusqlite::Result<T> + Send> Write for Awa
     fn apply(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.value = Some((self.apply)(connection)?);
         Ok(())
+    }
+
+    fn is_awaited(&self) -> bool {
+        true
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), HistoryError>) {
@@ -114,6 +122,10 @@ pub(super) struct Detached<F> {
 impl<F: FnMut(&Connection) -> rusqlite::Result<()> + Send> Write for Detached<F> {
     fn apply(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         (self.apply)(connection)
+    }
+
+    fn is_awaited(&self) -> bool {
+        false
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), HistoryError>) {
@@ -151,13 +163,18 @@ type Group = Vec<(Box<dyn Write>, OwnedSemaphorePermit)>;
 struct Queued {
     group: Group,
     last: VecDeque<(Box<dyn Write>, OwnedSemaphorePermit)>,
+    /// Somebody waits for one of the group.
+    awaited: bool,
     stop: bool,
 }
 
 impl Queued {
     fn take(&mut self, request: Request) {
         match request {
-            Request::Write(write, permit) => self.group.push((write, permit)),
+            Request::Write(write, permit) => {
+                self.awaited |= write.is_awaited();
+                self.group.push((write, permit));
+            }
             Request::Last(write, permit) => self.last.push_back((write, permit)),
             Request::Stop => self.stop = true,
         }
@@ -165,6 +182,13 @@ impl Queued {
 }
 
 impl Writer {
+    /// The next request that goes with what is queued, which may wait for one until `patience` is over.
+    fn company(&self, queued: &Queued, patience: Instant) -> Option<Request> {
+        let is_urgent = queued.awaited || queued.group.is_empty() || !queued.last.is_empty();
+        let wait = if is_urgent { Duration::ZERO } else { patience.saturating_duration_since(Instant::now()) };
+        self.requests.recv_timeout(wait).ok()
+    }
+
     /// The thread's body: until told to stop or until every handle is gone.
     pub(super) fn run(mut self) {
         let mut queued = Queued::default();
@@ -184,13 +208,15 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            let patience = Instant::now() + PATIENCE;
             while !queued.stop && queued.group.len() < GROUP {
-                let Ok(request) = self.requests.try_recv() else { break };
+                let Some(request) = self.company(&queued, patience) else { break };
                 queued.take(request);
             }
             let idle = queued.group.is_empty();
             if !idle {
                 overtaken += 1;
+                queued.awaited = false;
                 self.commit_timed(&mut queued.group);
             }
             while !queued.last.is_empty() && (idle || overtaken > OVERTAKING || queued.stop) {

@@ -55,14 +55,14 @@ const RETURN: u16 = 0x06;
 
 /// Makes the program: calls of another architecture kill the process, calls that are not in the table get `otherwise`.
 pub fn assemble(arch: u32, table: &BTreeMap<u32, Answer>, otherwise: &Answer) -> BpfProgram {
-    let mut program = vec![
-        op(LOAD, 0, 0, ARCH),
-        op(JUMP_EQUAL, 1, 0, arch),
-        op(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
-        op(LOAD, 0, 0, NUMBER),
-    ];
-    program.extend(bisect(&ranges(table, otherwise)));
-    program
+    let mut program = Backwards::default();
+    program.bisect(&ranges(table, otherwise));
+    program.push(op(LOAD, 0, 0, NUMBER));
+    program.push(op(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS));
+    program.push(op(JUMP_EQUAL, 1, 0, arch));
+    program.push(op(LOAD, 0, 0, ARCH));
+    program.0.reverse();
+    program.0
 }
 
 /// Neighbours with the same answer, as the first number of each run; the first run starts at 0.
@@ -85,59 +85,108 @@ fn ranges<'a>(table: &'a BTreeMap<u32, Answer>, otherwise: &'a Answer) -> Vec<(u
     ranges
 }
 
-fn bisect(ranges: &[(u32, &Answer)]) -> BpfProgram {
-    if let [(_, answer)] = ranges {
-        return decide(answer);
+/// A program as it is made: from its end, because all jumps of a filter lead forwards. Every instruction is compiled anew for
+/// each sandbox, so an answer that is there already is jumped to.
+#[derive(Default)]
+struct Backwards(BpfProgram);
+
+/// A conditional jump reaches 255 instructions, an unconditional one any.
+const REACH: usize = 255;
+/// So far away an answer is repeated, and stays within reach of the jumps that are still to come in between.
+const NEAR: usize = 128;
+
+impl Backwards {
+    /// Puts an instruction in front; returns where it is, counted from the end.
+    fn push(&mut self, instruction: sock_filter) -> usize {
+        self.0.push(instruction);
+        self.0.len() - 1
     }
-    let (low, high) = ranges.split_at(ranges.len() / 2);
-    let (below, above) = (bisect(low), bisect(high));
-    // A conditional jump reaches 255 instructions, an unconditional one any.
-    let mut program = vec![op(JUMP_NOT_BELOW, 0, 1, high[0].0), op(JUMP, 0, 0, length(&below))];
-    program.extend(below);
-    program.extend(above);
-    program
-}
 
-fn decide(answer: &Answer) -> BpfProgram {
-    match answer {
-        Answer::Allow => vec![op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)],
-        Answer::Refuse(errno) => vec![refuse(*errno)],
-        Answer::Check(rules, errno) => checks(rules, libc::SECCOMP_RET_ALLOW).chain([refuse(*errno)]).collect(),
-        Answer::Ask(rules, asked, errno) => checks(rules, libc::SECCOMP_RET_ALLOW)
-            .chain(checks(asked, libc::SECCOMP_RET_USER_NOTIF))
-            .chain([refuse(*errno)])
-            .collect(),
+    /// How far a jump in front of all this goes to `target`.
+    fn distance(&self, target: usize) -> usize {
+        self.0.len() - 1 - target
     }
-}
 
-fn checks(rules: &[Rule], answer: u32) -> impl Iterator<Item = sock_filter> {
-    rules.iter().flat_map(move |rule| check(rule, answer))
-}
-
-/// Answers when all conditions hold, else goes on behind itself.
-fn check(rule: &Rule, answer: u32) -> BpfProgram {
-    let mut program = vec![op(RETURN, 0, 0, answer)];
-    for condition in rule.iter().rev() {
-        // Over the rest of this rule; rules are short.
-        let skip = u8::try_from(program.len()).unwrap_or(u8::MAX);
-        let (holds, fails) = if condition.equal { (0, skip) } else { (skip, 0) };
-        let mut test = vec![op(LOAD, 0, 0, ARGUMENTS + 8 * u32::from(condition.argument))];
-        if condition.mask != u32::MAX {
-            test.push(op(AND, 0, 0, condition.mask));
+    /// `target`, or a jump to it, so near that a conditional jump reaches it beyond one more instruction.
+    fn within_reach(&mut self, target: usize) -> usize {
+        let distance = self.distance(target);
+        if distance < REACH {
+            return target;
         }
-        test.push(op(JUMP_EQUAL, holds, fails, condition.value));
-        test.append(&mut program);
-        program = test;
+        self.push(op(JUMP, 0, 0, u32::try_from(distance).unwrap_or(u32::MAX)))
     }
-    program
+
+    fn bisect(&mut self, ranges: &[(u32, &Answer)]) -> usize {
+        if let [(_, answer)] = ranges {
+            return self.decide(answer);
+        }
+        let (low, high) = ranges.split_at(ranges.len() / 2);
+        let above = self.bisect(high);
+        let below = self.bisect(low);
+        let (above, below) = (self.within_reach(above), self.within_reach(below));
+        let reach = |target| u8::try_from(self.distance(target)).unwrap_or(u8::MAX);
+        self.push(op(JUMP_NOT_BELOW, reach(above), reach(below), high[0].0))
+    }
+
+    fn decide(&mut self, answer: &Answer) -> usize {
+        match answer {
+            Answer::Allow => self.give(libc::SECCOMP_RET_ALLOW),
+            Answer::Refuse(errno) => self.refuse(*errno),
+            Answer::Check(rules, errno) => {
+                let fails = self.refuse(*errno);
+                self.check(rules, libc::SECCOMP_RET_ALLOW, fails)
+            }
+            Answer::Ask(rules, asked, errno) => {
+                let fails = self.refuse(*errno);
+                let asked = self.check(asked, libc::SECCOMP_RET_USER_NOTIF, fails);
+                self.check(rules, libc::SECCOMP_RET_ALLOW, asked)
+            }
+        }
+    }
+
+    fn refuse(&mut self, errno: u16) -> usize {
+        self.give(libc::SECCOMP_RET_ERRNO | u32::from(errno))
+    }
+
+    fn give(&mut self, answer: u32) -> usize {
+        let answer = op(RETURN, 0, 0, answer);
+        match self.0.iter().rev().take(NEAR).position(|instruction| *instruction == answer) {
+            Some(distance) => self.0.len() - 1 - distance,
+            None => self.push(answer),
+        }
+    }
+
+    /// Gives the answer when all conditions of a rule hold, else goes on at `otherwise`.
+    fn check(&mut self, rules: &[Rule], answer: u32, otherwise: usize) -> usize {
+        let mut next = otherwise;
+        for (index, rule) in rules.iter().enumerate().rev() {
+            // Behind one that looks at the same argument that is still loaded.
+            let loaded = index.checked_sub(1).is_some_and(|before| same_argument(&rules[before], rule));
+            let mut at = self.give(answer);
+            for condition in rule.iter().rev() {
+                let (holds, fails) = (self.within_reach(at), self.within_reach(next));
+                let reach = |target| u8::try_from(self.distance(target)).unwrap_or(u8::MAX);
+                let (then, or) = if condition.equal { (holds, fails) } else { (fails, holds) };
+                at = self.push(op(JUMP_EQUAL, reach(then), reach(or), condition.value));
+                if condition.mask != u32::MAX {
+                    at = self.push(op(AND, 0, 0, condition.mask));
+                }
+                if !loaded {
+                    at = self.push(op(LOAD, 0, 0, ARGUMENTS + 8 * u32::from(condition.argument)));
+                }
+            }
+            next = at;
+        }
+        next
+    }
 }
 
-fn refuse(errno: u16) -> sock_filter {
-    op(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | u32::from(errno))
-}
-
-fn length(program: &BpfProgram) -> u32 {
-    u32::try_from(program.len()).unwrap_or(u32::MAX)
+/// Whether both have one condition alone, on the whole of the same argument.
+fn same_argument(one: &Rule, other: &Rule) -> bool {
+    match (one.as_slice(), other.as_slice()) {
+        ([one], [other]) => one.argument == other.argument && one.mask & other.mask == u32::MAX,
+        _ => false,
+    }
 }
 
 const fn op(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
@@ -211,5 +260,26 @@ pub mod tests {
         }
         let other = run(&program, ARCH_AARCH64, 3, [0; 6]);
         assert_eq!(other, libc::SECCOMP_RET_KILL_PROCESS);
+    }
+
+    #[test]
+    fn jumps_reach_over_any_distance() {
+        for answers in [1, 2, 1500] {
+            let answer = |number: u32| Answer::Refuse(u16::try_from(number % answers).unwrap());
+            let table = (0..1500).map(|number| (number, answer(number))).collect();
+            let program = assemble(ARCH_X86_64, &table, &Answer::Allow);
+            for number in 0..1500 {
+                let wanted = libc::SECCOMP_RET_ERRNO | number % answers;
+                assert_eq!(run(&program, ARCH_X86_64, number, [0; 6]), wanted, "{number} of {answers}");
+            }
+            assert_eq!(run(&program, ARCH_X86_64, 1500, [0; 6]), libc::SECCOMP_RET_ALLOW);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_there_once_where_jumps_reach() {
+        let table = (0..100).filter(|number| number % 2 == 0).map(|number| (number, Answer::Allow)).collect();
+        // Between 100 ranges 99 decisions; the check of the architecture, the number, and two answers.
+        assert_eq!(assemble(ARCH_X86_64, &table, &Answer::Refuse(38)).len(), 99 + 4 + 2);
     }
 }
