@@ -161,10 +161,6 @@ steps! {
     CloseFds = 4, "closing descriptors";
     /// PR_SET_PDEATHSIG.
     DeathSignal = 5, "asking for the parent-death signal";
-    /// pivot_root.
-    PivotRoot = 6, "pivoting into the root";
-    /// umount2.
-    DetachOldRoot = 7, "detaching the old root";
     /// The tmpfs of `/box`.
     MountBox = 8, "mounting the work directory";
     /// The tmpfs of `/tmp`.

@@ -1,7 +1,7 @@
 //! The root that every sandbox starts from: built once, read-only, in a mount namespace that only the spawner has.
 //!
-//! The spawner pivots into a small tmpfs that holds nothing but `/root` (the template) and mount points. From then on it
-//! has no path to the host's files; a sandbox is cloned from it and pivots on into `/root`.
+//! The spawner pivots into it. From then on it has no path to the host's other files; a sandbox is cloned from it with a
+//! copy of the mounts, so that it stands in its root from the first.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
@@ -14,9 +14,6 @@ use nix::unistd::{chdir, pivot_root};
 use thiserror::Error;
 
 use crankcase_sandbox::confine::INNER_ID;
-
-/// Where the template lies once the spawner has pivoted.
-pub const TEMPLATE: &std::ffi::CStr = c"/root";
 
 /// The user and group name of the sandbox's uid and gid.
 pub const USER_NAME: &str = "runner";
@@ -75,13 +72,10 @@ pub fn enter(plan: &Plan<'_>) -> Result<(), RootError> {
     let gates = plan.gates.map(read_gates).transpose()?.unwrap_or_default();
     plan.image.map(enter_image).transpose()?;
     // Any directory will do as a mount point: nobody else sees this mount.
-    let base = Path::new("/tmp");
-    tmpfs(base, "size=4m,mode=755")?;
-    let root = base.join("root");
-    directory(&root)?;
-    tmpfs(&root, "size=40m,mode=755")?;
+    let root = Path::new("/tmp");
+    tmpfs(root, "size=40m,mode=755")?;
     for name in SYSTEM {
-        system_directory(&root, name)?;
+        system_directory(root, name)?;
     }
     for name in ["box", "tmp", "proc", "dev", "etc", "opt", "run", "var", "var/tmp"] {
         directory(&root.join(name))?;
@@ -90,7 +84,7 @@ pub fn enter(plan: &Plan<'_>) -> Result<(), RootError> {
     synthetic_etc(&root.join("etc"), plan.hostname)?;
     for path in ETC.iter().map(Path::new).chain(plan.read_only.iter().map(PathBuf::as_path)) {
         if is_plain_absolute(path) && path.exists() && !path.starts_with("/usr") {
-            show(&root, path)?;
+            show(root, path)?;
         }
     }
     write_gates(&root.join(GATES), &gates)?;
@@ -98,19 +92,22 @@ pub fn enter(plan: &Plan<'_>) -> Result<(), RootError> {
     if let (Some(headers), None) = (plan.headers, plan.image)
         && belongs_to_root(headers).is_ok()
     {
-        show(&root, headers)?;
+        show(root, headers)?;
         let strict = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        remount(&below(&root, headers), MsFlags::MS_BIND | strict)?;
+        remount(&below(root, headers), MsFlags::MS_BIND | strict)?;
     }
-    remount(&root, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
+    remount(root, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
 
-    directory(&base.join("old"))?;
-    chdir(base).map_err(at("entering", base))?;
-    pivot_root(".", "old").map_err(at("pivoting into", base))?;
-    chdir("/").map_err(at("entering", here))?;
-    umount2("/old", MntFlags::MNT_DETACH).map_err(at("detaching", Path::new("/old")))?;
-    let _ = fs::remove_dir("/old");
-    remount(here, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
+    pivot(root)
+}
+
+/// Makes a mount point the root, and takes the old one off: nothing leads back.
+fn pivot(root: &Path) -> Result<(), RootError> {
+    chdir(root).map_err(at("entering", root))?;
+    pivot_root(".", ".").map_err(at("pivoting into", root))?;
+    // The old root is now stacked on the new one.
+    umount2(".", MntFlags::MNT_DETACH).map_err(at("detaching the old root from", root))?;
+    chdir("/").map_err(at("entering", root))
 }
 
 /// The files of a directory of root's and of its subdirectories, by their names relative to it.
@@ -173,10 +170,7 @@ fn enter_image(image: &Path) -> Result<(), RootError> {
         let (host, target) = (Path::new("/").join(name), image.join(name));
         mount(Some(&host), &target, none, MsFlags::MS_BIND | MsFlags::MS_REC, none).map_err(at("binding", &target))?;
     }
-    chdir(image).map_err(at("entering", image))?;
-    pivot_root(".", ".").map_err(at("pivoting into", image))?;
-    umount2(".", MntFlags::MNT_DETACH).map_err(at("detaching the host from", image))?;
-    chdir("/").map_err(at("entering", image))
+    pivot(image)
 }
 
 /// Whoever could write to an image, or to a directory above it, could put anything before all programs. In a directory

@@ -18,15 +18,14 @@ use crankcase_sandbox::outcome::{SandboxError, Step};
 use crankcase_sandbox::spec::SandboxSpec;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, pivot_root, setgroups, sethostname, write};
+use nix::unistd::{setgroups, sethostname, write};
 
-use crate::root::TEMPLATE;
 use crate::seccomp::Filters;
 use crankcase_sandbox::confine::{At, drop_privileges, landlock};
 use crankcase_sandbox::report::Report;
@@ -141,24 +140,15 @@ fn belong(plan: &Plan<'_>) -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// Everything that the new namespaces hold.
+/// Everything that the new namespaces hold. The root is the spawner's, of which there is nothing else.
 fn places(plan: &Plan<'_>) -> Result<(), SandboxError> {
     // The umask and the nice value of whoever started the spawner are not the program's.
     sys::umask(0o022);
     sys::reset_priority();
-    pivot()?;
     mounts(plan)?;
     sethostname(plan.hostname).at(Step::Hostname)?;
     // The host's own processes shall outlive any sandbox; needs this /proc and, later, would not be permitted.
     prefer_for_oom_kill().at(Step::MountProc)
-}
-
-fn pivot() -> Result<(), SandboxError> {
-    chdir(TEMPLATE).at(Step::PivotRoot)?;
-    pivot_root(c".", c".").at(Step::PivotRoot)?;
-    // The old root is now stacked on the new one; taking it off leaves no way back.
-    umount2(c".", MntFlags::MNT_DETACH).at(Step::DetachOldRoot)?;
-    chdir(c"/").at(Step::DetachOldRoot)
 }
 
 fn mounts(plan: &Plan<'_>) -> Result<(), SandboxError> {

@@ -269,7 +269,7 @@ pub mod tests {
             let table = (0..1500).map(|number| (number, answer(number))).collect();
             let program = assemble(ARCH_X86_64, &table, &Answer::Allow);
             for number in 0..1500 {
-                let wanted = libc::SECCOMP_RET_ERRNO | number % answers;
+                let wanted = libc::SECCOMP_RET_ERRNO | (number % answers);
                 assert_eq!(run(&program, ARCH_X86_64, number, [0; 6]), wanted, "{number} of {answers}");
             }
             assert_eq!(run(&program, ARCH_X86_64, 1500, [0; 6]), libc::SECCOMP_RET_ALLOW);

@@ -92,7 +92,7 @@ fn event() -> impl Strategy<Value = Event> {
             }
         ),
         (any::<u32>(), any::<i32>())
-            .prop_map(|(id, errno)| Event::Failed { id, error: SandboxError { step: Step::PivotRoot, errno } }),
+            .prop_map(|(id, errno)| Event::Failed { id, error: SandboxError { step: Step::MountBox, errno } }),
         any::<u32>().prop_map(|id| Event::Loaded { id }),
         (any::<u32>(), any::<u8>(), "[^\0]{0,40}").prop_map(|(id, exit_code, text)| Event::Compiled {
             id,
