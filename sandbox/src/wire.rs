@@ -9,8 +9,8 @@
 //! | [`Request::Load`] | created, between stages | [`Event::Loaded`] + stdin, stdout, stderr |
 //! | [`Request::CreateTemplate`] | id unused | [`Event::Created`] or [`Event::Failed`] |
 //! | [`Request::Fork`] | created, nothing loaded before | [`Event::Loaded`] + stdin, stdout, stderr |
-//! | [`Request::Start`] | loaded, or on the way there without a gate | [`Event::Ended`] when the stage has ended, perhaps [`Event::Compiled`] before |
-//! | [`Request::Kill`] | loading ahead, loaded, running | [`Event::Ended`] |
+//! | [`Request::Start`] | loaded, on the way there without a gate, or being written to when loaded | [`Event::Ended`] when the stage has ended, perhaps [`Event::Compiled`] before |
+//! | [`Request::Kill`] | loading ahead, loaded, being written to then, running | [`Event::Ended`] |
 //! | [`Request::Destroy`] | any | [`Event::Destroyed`] |
 //!
 //! A frame that is malformed closes the connection; one that the state does not permit fails the sandbox.
@@ -31,7 +31,7 @@ use codec::{Reader, Writer};
 pub use pack::{PACK_BYTES_MAX, Packed, pack, unpack};
 
 /// The version both ends must speak.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// Bytes that no frame exceeds.
 pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + Example::BYTES_MAX + 4096;
 /// Descriptors that no frame exceeds.

@@ -21,6 +21,8 @@ pub struct Sandbox {
     handle: Killer,
     frames: mpsc::UnboundedReceiver<Frame>,
     compiled: Option<Compiled>,
+    /// The answer to [`Sandbox::write_ahead`] is still to come.
+    written_ahead: bool,
 }
 
 /// What a gate that compiles said of it.
@@ -62,7 +64,7 @@ impl Sandbox {
         background: bool,
     ) -> Result<Self, SandboxError> {
         let (id, frames) = connection.register().ok_or(LOST)?;
-        let mut sandbox = Self { handle: Killer { connection, id }, frames, compiled: None };
+        let mut sandbox = Self { handle: Killer { connection, id }, frames, compiled: None, written_ahead: false };
         sandbox.send(&Request::Create { id, spec, background }).await?;
         match sandbox.next().await? {
             (Event::Created { .. }, _) => Ok(sandbox),
@@ -75,10 +77,13 @@ impl Sandbox {
     }
 
     async fn next(&mut self) -> Result<Frame, SandboxError> {
-        match self.frames.recv().await {
-            None => Err(LOST),
-            Some((Event::Failed { error, .. }, _)) => Err(error),
-            Some(frame) => Ok(frame),
+        loop {
+            match self.frames.recv().await {
+                None => return Err(LOST),
+                Some((Event::Failed { error, .. }, _)) => return Err(error),
+                Some((Event::Written { .. }, _)) if std::mem::take(&mut self.written_ahead) => {}
+                Some(frame) => return Ok(frame),
+            }
         }
     }
 
@@ -90,15 +95,29 @@ impl Sandbox {
         if files.is_empty() {
             return Ok(());
         }
-        let bad = |errno| SandboxError { step: Step::WriteFile, errno };
-        let bytes = pack(files).map_err(|_| bad(0))?;
-        let memory = packed(&bytes).map_err(|error| bad(error.raw_os_error().unwrap_or(0)))?;
-        let request = Request::Write { id: self.handle.id };
-        self.handle.connection.send(&request, &[memory.as_fd()]).await.map_err(|_| LOST)?;
+        self.send_files(files).await?;
         match self.next().await? {
             (Event::Written { .. }, _) => Ok(()),
             _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
         }
+    }
+
+    /// As [`Sandbox::write`] where a payload is loaded, without waiting: [`Sandbox::start`] may follow at once, and what fails
+    /// is told by whatever is waited for next.
+    ///
+    /// # Errors
+    /// [`Step::Spawner`] when the connection is lost.
+    pub async fn write_ahead(&mut self, files: &[SourceFile]) -> Result<(), SandboxError> {
+        self.written_ahead = !files.is_empty();
+        if files.is_empty() { Ok(()) } else { self.send_files(files).await }
+    }
+
+    async fn send_files(&self, files: &[SourceFile]) -> Result<(), SandboxError> {
+        let bad = |errno| SandboxError { step: Step::WriteFile, errno };
+        let bytes = pack(files).map_err(|_| bad(0))?;
+        let memory = packed(&bytes).map_err(|error| bad(error.raw_os_error().unwrap_or(0)))?;
+        let request = Request::Write { id: self.handle.id };
+        self.handle.connection.send(&request, &[memory.as_fd()]).await.map_err(|_| LOST)
     }
 
     /// Copies a regular file of at most `bytes_max` bytes out of the work directory, before a stage or between two; none

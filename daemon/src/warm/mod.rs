@@ -205,7 +205,8 @@ impl Pools {
         Ok(sandbox)
     }
 
-    /// The first member of a key that takes the files; one that was killed meanwhile is passed over.
+    /// The first member of a key that takes the files; one that was killed meanwhile is passed over. For a process in its gate
+    /// nobody waits here: whoever lets it go learns of its death, and comes back.
     async fn stocked(
         &self,
         files: &[SourceFile],
@@ -217,7 +218,8 @@ impl Pools {
             let Some(member) = member else { return Ok(None) };
             let warm = key.load.as_ref().is_some_and(|load| load.gate);
             let (mut sandbox, stdio) = member.into_parts();
-            match sandbox.write(files).await {
+            let written = if warm { sandbox.write_ahead(files).await } else { sandbox.write(files).await };
+            match written {
                 Ok(()) => return Ok(Some(Ready { sandbox, stdio, warm })),
                 Err(error) if error.step == Step::WriteFile => return Err(error),
                 Err(_) => {}

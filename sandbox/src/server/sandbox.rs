@@ -38,8 +38,8 @@ enum State {
     Creating,
     /// Nothing runs; a stage may be loaded.
     Idle,
-    /// init writes files; with a payload loaded or not.
-    Writing { loaded: bool },
+    /// init writes files; with a payload loaded or not, which may be let go at once.
+    Writing { loaded: bool, start: bool },
     /// init opens a file.
     Reading,
     /// init forks the payload, which may be let go at once.
@@ -154,7 +154,7 @@ impl Sandbox {
                 let loaded = self.state == State::Loaded;
                 // From here on somebody waits for it.
                 self.bring_forward();
-                self.state = State::Writing { loaded };
+                self.state = State::Writing { loaded, start: false };
                 self.forward(&Request::Write { id }, &[pack.as_fd()])
             }
             (State::Idle, Request::Load { command, limits, gate, .. }, None) if !gate || self.stages == 0 => {
@@ -170,7 +170,15 @@ impl Sandbox {
                 self.state = State::Loading { start: true };
                 Ok(())
             }
-            (State::Gating(_) | State::Loaded | State::Running, Request::Kill { reason, .. }, None) => {
+            (State::Writing { loaded: true, start: false }, Request::Start { .. }, None) => {
+                self.state = State::Writing { loaded: true, start: true };
+                Ok(())
+            }
+            (
+                State::Gating(_) | State::Writing { loaded: true, .. } | State::Loaded | State::Running,
+                Request::Kill { reason, .. },
+                None,
+            ) => {
                 self.kill(Cause::from(reason));
                 Ok(())
             }
@@ -365,9 +373,12 @@ impl Sandbox {
                 self.state = State::Idle;
                 self.say(Event::Created { id });
             }
-            (State::Writing { loaded }, Report::Written) => {
+            (State::Writing { loaded, start }, Report::Written) => {
                 self.state = if loaded { State::Loaded } else { State::Idle };
                 self.say(Event::Written { id });
+                if start && let Err(error) = self.start() {
+                    self.fail(error);
+                }
             }
             (State::Loading { .. }, Report::Forked) => {
                 if let Err(error) = self.forked() {
@@ -378,7 +389,7 @@ impl Sandbox {
             (
                 State::Loading { .. }
                 | State::Gating(_)
-                | State::Writing { loaded: true }
+                | State::Writing { loaded: true, .. }
                 | State::Loaded
                 | State::Running,
                 Report::Ended { exited, status, box_full },
@@ -413,7 +424,7 @@ impl Sandbox {
                     let unread = matches!(closed, Err(Errno::ECONNRESET));
                     let step = match self.state {
                         State::Gating(_) if gate => Step::Gate,
-                        State::Loaded | State::Writing { loaded: true } if gate => Step::Lost,
+                        State::Loaded | State::Writing { loaded: true, .. } if gate => Step::Lost,
                         State::Running if unread => Step::Lost,
                         _ => return,
                     };
