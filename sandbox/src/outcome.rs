@@ -225,6 +225,8 @@ steps! {
     Namespaces = 39, "entering the sandbox's namespaces";
     /// It was gone before it was let go: nothing of the program has run.
     Lost = 40, "keeping what was to run the program";
+    /// As `Lost`, before it had the files: nobody but the daemon says it.
+    Missed = 41, "taking what stood ready for the program";
     /// The connection to the spawner is lost.
     Spawner = 35, "reaching the spawner";
 }

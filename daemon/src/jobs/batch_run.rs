@@ -220,7 +220,9 @@ impl Batch {
                 // The last way is one on which nothing stood ready.
                 let ready = passed_on < PASS_ON_MAX;
                 match self.run_case(progress, permit, case, kept.take(), ready).await {
-                    Err(error) if error.step == Step::Lost && ready => passed_on += 1,
+                    Err(error) if matches!(error.step, Step::Lost | Step::Missed) && ready => {
+                        passed_on += u32::from(error.step == Step::Lost);
+                    }
                     other => break other?,
                 }
             };

@@ -224,14 +224,16 @@ async fn run_program(
         let building = Building { warm, ..*building };
         let (ran, took) = try_program(&building, head, observer.clone(), input.as_mut(), permit).await;
         starting += took;
-        let lost = matches!(&ran.run, Err(error) if error.step == Step::Lost);
+        let step = ran.run.as_ref().err().map(|error| error.step);
+        let lost = matches!(step, Some(Step::Lost | Step::Missed));
         // What was compiled is not compiled again: the compiler's share of the memory is given back.
         let used_up =
             passed_on == PASS_ON_MAX || ran.compile.is_some() || input.as_ref().is_some_and(LiveInput::is_taken);
         if !lost || used_up || building.cancel.is_cancelled() {
             return (ran, starting);
         }
-        passed_on += 1;
+        // Of those that were dead already there are no more than stood ready.
+        passed_on += u32::from(step == Some(Step::Lost));
     }
 }
 

@@ -71,7 +71,7 @@ pub fn failed(status: Status, error: String) -> RunResult {
 
 fn sandbox_sentence(error: SandboxError) -> String {
     match error.step {
-        Step::Spawner | Step::InitDied | Step::Lost => format!("The execution was {INTERRUPTED}."),
+        Step::Spawner | Step::InitDied | Step::Lost | Step::Missed => format!("The execution was {INTERRUPTED}."),
         _ => format!("The sandbox could not run the program: {error}."),
     }
 }

@@ -21,8 +21,8 @@ pub struct Sandbox {
     handle: Killer,
     frames: mpsc::UnboundedReceiver<Frame>,
     compiled: Option<Compiled>,
-    /// The answer to [`Sandbox::write_ahead`] is still to come.
-    written_ahead: bool,
+    /// What to do when the answer to [`Sandbox::write_ahead`] comes.
+    written_ahead: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 /// What a gate that compiles said of it.
@@ -64,7 +64,7 @@ impl Sandbox {
         background: bool,
     ) -> Result<Self, SandboxError> {
         let (id, frames) = connection.register().ok_or(LOST)?;
-        let mut sandbox = Self { handle: Killer { connection, id }, frames, compiled: None, written_ahead: false };
+        let mut sandbox = Self { handle: Killer { connection, id }, frames, compiled: None, written_ahead: None };
         sandbox.send(&Request::Create { id, spec, background }).await?;
         match sandbox.next().await? {
             (Event::Created { .. }, _) => Ok(sandbox),
@@ -80,8 +80,14 @@ impl Sandbox {
         loop {
             match self.frames.recv().await {
                 None => return Err(LOST),
-                Some((Event::Failed { error, .. }, _)) => return Err(error),
-                Some((Event::Written { .. }, _)) if std::mem::take(&mut self.written_ahead) => {}
+                Some((Event::Failed { error, .. }, _)) => {
+                    let missed = error.step != Step::WriteFile && self.written_ahead.is_some();
+                    return Err(if missed { SandboxError { step: Step::Missed, ..error } } else { error });
+                }
+                Some(frame @ (Event::Written { .. }, _)) => match self.written_ahead.take() {
+                    Some(written) => written(),
+                    None => return Ok(frame),
+                },
                 Some(frame) => return Ok(frame),
             }
         }
@@ -103,13 +109,22 @@ impl Sandbox {
     }
 
     /// As [`Sandbox::write`] where a payload is loaded, without waiting: [`Sandbox::start`] may follow at once, and what fails
-    /// is told by whatever is waited for next.
+    /// is told by whatever is waited for next: [`Step::WriteFile`], or [`Step::Missed`] when the sandbox is dead. `written` is called once
+    /// they are there.
     ///
     /// # Errors
     /// [`Step::Spawner`] when the connection is lost.
-    pub async fn write_ahead(&mut self, files: &[SourceFile]) -> Result<(), SandboxError> {
-        self.written_ahead = !files.is_empty();
-        if files.is_empty() { Ok(()) } else { self.send_files(files).await }
+    pub async fn write_ahead(
+        &mut self,
+        files: &[SourceFile],
+        written: impl FnOnce() + Send + Sync + 'static,
+    ) -> Result<(), SandboxError> {
+        if files.is_empty() {
+            written();
+            return Ok(());
+        }
+        self.written_ahead = Some(Box::new(written));
+        self.send_files(files).await
     }
 
     async fn send_files(&self, files: &[SourceFile]) -> Result<(), SandboxError> {

@@ -150,8 +150,7 @@ impl Pools {
         }
         let metrics = &self.inner.metrics;
         let files = want.all_files();
-        if let Some(ready) = self.stocked(&files, &setup.key, || Some(setup.clone())).await? {
-            metrics.hit(want.language, "warm");
+        if let Some(ready) = self.stocked(want.language, "warm", &files, &setup.key, || Some(setup.clone())).await? {
             return Ok(Some(ready));
         }
         metrics.missed(want.language, "warm");
@@ -182,11 +181,8 @@ impl Pools {
         }
         let load = Load { command: want.command.clone(), limits: want.limits, gate: false };
         let key = Key { spec: want.spec, load: Some(load) };
-        let ready = self.stocked(want.files, &key, || Some(languages::loaded(want.language, key.clone()))).await?;
-        if ready.is_some() {
-            self.inner.metrics.hit(want.language, "loaded");
-        }
-        Ok(ready)
+        let setup = || Some(languages::loaded(want.language, key.clone()));
+        self.stocked(want.language, "loaded", want.files, &key, setup).await
     }
 
     /// A sandbox with the files in it and nothing else, prepared or made now.
@@ -194,8 +190,8 @@ impl Pools {
         let warm = self.lock().warm();
         if warm.prepared != Size::Off {
             let setup = languages::prepared(&warm, want.spec, false);
-            if let Some(ready) = self.stocked(files, &setup.key, || Some(setup.clone())).await? {
-                self.inner.metrics.hit(want.language, "prepared");
+            let ready = self.stocked(want.language, "prepared", files, &setup.key, || Some(setup.clone())).await?;
+            if let Some(ready) = ready {
                 return Ok(ready.sandbox);
             }
             self.inner.metrics.missed(want.language, "prepared");
@@ -209,6 +205,8 @@ impl Pools {
     /// nobody waits here: whoever lets it go learns of its death, and comes back.
     async fn stocked(
         &self,
+        language: &str,
+        kind: &'static str,
         files: &[SourceFile],
         key: &Key,
         setup: impl Fn() -> Option<Setup>,
@@ -218,7 +216,10 @@ impl Pools {
             let Some(member) = member else { return Ok(None) };
             let warm = key.load.as_ref().is_some_and(|load| load.gate);
             let (mut sandbox, stdio) = member.into_parts();
-            let written = if warm { sandbox.write_ahead(files).await } else { sandbox.write(files).await };
+            let (metrics, language) = (self.inner.metrics.clone(), language.to_owned());
+            let hit = move || metrics.hit(&language, kind);
+            let written =
+                if warm { sandbox.write_ahead(files, hit).await } else { sandbox.write(files).await.map(|()| hit()) };
             match written {
                 Ok(()) => return Ok(Some(Ready { sandbox, stdio, warm })),
                 Err(error) if error.step == Step::WriteFile => return Err(error),

@@ -7,19 +7,18 @@
 //! ```
 //!
 //! The template takes the order and joins the sandbox's pid namespace for its children. The process
-//! *between* enters everything else, drops all power, installs the sandbox's filters and forks once more, by libc, so that
-//! the interpreter's handlers run; then it ends, and the payload becomes a child of the sandbox's init. The template waits
-//! for it and serves the next order.
+//! *between* enters everything else, drops all power and forks once more, by libc, so that the interpreter's handlers run;
+//! then it ends, and the payload becomes a child of the sandbox's init. The template waits for it and serves the next order.
+//! The payload brings its pages in, by a call that no program may make, seals itself with the filter that takes away what
+//! entering took, and says who it is; then it goes back to its gate.
 //!
 //! **Invariant.** The interpreter is single-threaded when it forks: its gate stands where no program has run yet.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, IntoRawFd as _};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{Pid, chdir, close, setsid, write};
 
@@ -32,8 +31,6 @@ use crate::sys;
 
 /// Set in a payload, whose forks are its own affair.
 static IN_SANDBOX: AtomicBool = AtomicBool::new(false);
-/// The number of the listener's descriptor, in the process between and in the payload.
-static LISTENER: AtomicI32 = AtomicI32::new(-1);
 
 /// The kinds of the order's namespaces, in its order, but for the last two: pid and user.
 const KINDS: [CloneFlags; 5] = [
@@ -75,9 +72,12 @@ fn fork_into(order: &Order, fds: &OrderFds) -> i32 {
     let cloned = setns(&fds.namespaces[PID], CloneFlags::CLONE_NEWPID)
         .and_then(|()| sys::clone_in_place(cgroup, between, &(order, fds)));
     match cloned {
-        Ok(0) => match settle() {
+        Ok(0) => match settle(order) {
             Ok(()) => 0,
-            Err(_) => sys::exit(1),
+            Err(error) => {
+                tell(sys::borrow(GATE_FD), error);
+                sys::exit(1)
+            }
         },
         Ok(pid) => {
             // Until the process between has ended init is not the payload's parent, and could not wait for it. Until we have
@@ -116,37 +116,26 @@ fn between((order, fds): &(&Order, &OrderFds)) {
     }
     match sys::libc_fork() {
         0 => {}
-        pid @ 1.. => match introduce(pid) {
-            Ok(()) => sys::exit(0),
-            Err(_) => {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-                sys::exit(1)
-            }
-        },
+        1.. => sys::exit(0),
         _ => sys::exit(1),
     }
 }
 
-/// In the process between: tells the spawner who the payload is, with the listener of its filter.
-fn introduce(payload: i32) -> Result<(), Errno> {
-    let mut message = [FORKED, 0, 0, 0, 0];
-    message[1..].copy_from_slice(&payload.to_le_bytes());
-    let listener = LISTENER.load(Ordering::Relaxed);
-    let listener = (listener >= 0).then(|| sys::borrow(listener));
-    send_frame(&sys::borrow(GATE_FD), &message, listener.as_slice())
-}
-
 /// In the payload, before it goes back to its gate.
-fn settle() -> Result<(), Errno> {
+fn settle(order: &Order) -> Result<(), SandboxError> {
     IN_SANDBOX.store(true, Ordering::Relaxed);
-    setsid()?;
-    if let listener @ 0.. = LISTENER.load(Ordering::Relaxed) {
-        close(listener)?;
-    }
+    setsid().at(Step::Setsid)?;
     if let Some(pages) = example::pages() {
         pages.bring_in();
     }
-    Ok(())
+    let listener = install_filter(&order.seal, order.ask).at(Step::Seccomp)?;
+    let mut message = [FORKED, 0, 0, 0, 0];
+    message[1..].copy_from_slice(&Pid::this().as_raw().to_le_bytes());
+    let fds: Vec<_> = listener.iter().map(|fd| fd.as_fd()).collect();
+    send_frame(&sys::borrow(GATE_FD), &message, &fds).at(Step::Protocol)?;
+    drop(listener);
+    // The filter lets this through; the listener's number might have been above the limit.
+    sys::set_rlimits(&order.rlimits).at(Step::Rlimit)
 }
 
 /// One ordered list, as init's: see `init::confine`. Everything that init has done for the sandbox as a whole is there.
@@ -172,10 +161,5 @@ fn enter(order: &Order, fds: &OrderFds) -> Result<(), SandboxError> {
         landlock(order.landlock_abi).at(Step::Landlock)?;
     }
     // As after an execve: programs may look at their own /proc.
-    prctl::set_dumpable(true).at(Step::Capabilities)?;
-    if let Some(listener) = install_filter(&order.seal, order.ask).at(Step::Seccomp)? {
-        LISTENER.store(listener.into_raw_fd(), Ordering::Relaxed);
-    }
-    // The filter lets this through; the listener's number might have been above the limit.
-    sys::set_rlimits(&order.rlimits).at(Step::Rlimit)
+    prctl::set_dumpable(true).at(Step::Capabilities)
 }

@@ -33,7 +33,7 @@ pub const GO: u8 = b'G';
 pub const FORK: u8 = b'F';
 /// Of a fork, followed by its pid in the sandbox, four bytes, little-endian.
 pub const FORKED: u8 = b'P';
-/// Of a fork, behind [`FORKED`]: nothing is left of what made it.
+/// Of a fork, from its template: nothing is left of what made it. Before [`FORKED`] or behind it.
 pub const ALONE: u8 = b'A';
 /// From a gate that compiles, followed by an exit code and the diagnostics.
 pub const COMPILED: u8 = b'C';

@@ -101,11 +101,9 @@ impl Pages {
 
     /// Brings them in, in a fork of the process in which they were met.
     pub fn bring_in(&self) {
-        for (kind, range) in &self.0 {
-            match kind {
-                Kind::Written => sys::populate_for_writing(range),
-                Kind::Read => sys::populate_for_reading(range),
-            }
+        for (kind, how) in [(Kind::Written, sys::Populate::Write), (Kind::Read, sys::Populate::Read)] {
+            let ranges = self.0.iter().filter(|(one, _)| *one == kind);
+            sys::populate(ranges.map(|(_, range)| range), how);
         }
     }
 

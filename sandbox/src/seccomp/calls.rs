@@ -340,7 +340,7 @@ pub const ALLOWED: &[Group] = &[
 ];
 
 /// What a template needs to enter a sandbox and to become as powerless as everything in it. clone3 is how it is born in
-/// the sandbox's cgroup.
+/// the sandbox's cgroup, process_madvise how its fork brings its pages in by a few calls.
 pub const ENTERING: &[c_long] = &[
     libc::SYS_setns,
     libc::SYS_clone3,
@@ -351,6 +351,7 @@ pub const ENTERING: &[c_long] = &[
     libc::SYS_landlock_add_rule,
     libc::SYS_landlock_restrict_self,
     libc::SYS_seccomp,
+    libc::SYS_process_madvise,
 ];
 
 /// `prctl` options: names, death signals, dumpability, timer slack, thread pages; nothing that touches privileges.

@@ -65,10 +65,22 @@ enum State {
 struct Gating {
     /// The gate has said that it stands.
     ready: bool,
-    /// A template's fork, by its pid in the sandbox, that is about to stand alone.
-    forked: Option<u32>,
+    /// A template's fork.
+    fork: Fork,
     /// init knows which process the payload is.
     known: bool,
+}
+
+/// What is known of a template's fork. init takes it for the payload once it has said who it is and is init's child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fork {
+    OnItsWay,
+    /// By its pid in the sandbox.
+    Named(u32),
+    /// The process that made it has ended.
+    Alone,
+    /// init was told, or the payload is its own.
+    Told,
 }
 
 /// A sandbox.
@@ -261,7 +273,7 @@ impl Sandbox {
         }
         if self.stage.as_ref().is_some_and(|stage| stage.gate) {
             self.say_go(b'g')?;
-            self.state = State::Gating(Gating { ready: false, forked: None, known: true });
+            self.state = State::Gating(Gating { ready: false, fork: Fork::Told, known: true });
             return Ok(());
         }
         self.loaded()

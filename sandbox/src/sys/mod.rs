@@ -22,10 +22,7 @@ pub use process::{
 };
 
 pub use seccomp::{agree, can_listen, install_listening};
-pub use template::{
-    borrow, clone_in_place, libc_fork, page_size, populate_for_reading, populate_for_writing, unset_environment,
-    wait_for,
-};
+pub use template::{Populate, borrow, clone_in_place, libc_fork, page_size, populate, unset_environment, wait_for};
 
 use nix::errno::Errno;
 

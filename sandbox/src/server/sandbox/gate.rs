@@ -11,7 +11,7 @@ use crankcase_sandbox::wire::{Event, Request};
 use super::super::Shared;
 use super::super::epoll::Poll;
 use super::super::template::Template;
-use super::{Gating, OURS, Sandbox, State, at};
+use super::{Fork, Gating, OURS, Sandbox, State, at};
 
 /// The process between a template and its fork counts as well, while it lives.
 const BETWEEN: u64 = 1;
@@ -33,7 +33,7 @@ impl Sandbox {
         self.made.leaf.limit(&limits, OURS + BETWEEN).map_err(at(Step::Cgroup))?;
         let stdio = self.connect(limits, true, shared, poll, key)?;
         self.stages += 1;
-        self.state = State::Gating(Gating { ready: false, forked: None, known: false });
+        self.state = State::Gating(Gating { ready: false, fork: Fork::OnItsWay, known: false });
         let leaf = &self.made.leaf;
         let net = self.made.net.as_ref().ok_or(SandboxError { step: Step::Namespaces, errno: 0 })?;
         let directory = leaf.clone_into();
@@ -63,20 +63,20 @@ impl Sandbox {
     pub(super) fn gate_said(&mut self, message: &[u8], listener: Vec<OwnedFd>, poll: &Poll, key: u32) {
         match (self.state, message) {
             (State::Gating(gating), [READY]) => self.gating(Gating { ready: true, ..gating }),
-            (State::Gating(gating @ Gating { forked: None, known: false, .. }), [FORKED, pid @ ..])
-                if pid.len() == 4 =>
-            {
+            (State::Gating(gating), [FORKED, pid @ ..]) if pid.len() == 4 => {
                 let pid = u32::from_le_bytes([pid[0], pid[1], pid[2], pid[3]]);
                 self.listening.fork(listener, poll, key);
-                self.state = State::Gating(Gating { forked: Some(pid), ..gating });
-            }
-            (State::Gating(gating @ Gating { forked: Some(pid), known: false, .. }), [ALONE]) => {
-                self.state = State::Gating(Gating { forked: None, ..gating });
-                let told = send_frame(&self.made.control, &Request::Adopt { pid }.encode(), &[]);
-                if let Err(errno) = told {
-                    self.fail(at(Step::Protocol)(errno));
+                match gating.fork {
+                    Fork::OnItsWay => self.state = State::Gating(Gating { fork: Fork::Named(pid), ..gating }),
+                    Fork::Alone => self.adopt(pid, gating),
+                    _ => self.fail(SandboxError { step: Step::Gate, errno: 0 }),
                 }
             }
+            (State::Gating(gating), [ALONE]) => match gating.fork {
+                Fork::OnItsWay => self.state = State::Gating(Gating { fork: Fork::Alone, ..gating }),
+                Fork::Named(pid) => self.adopt(pid, gating),
+                _ => self.fail(SandboxError { step: Step::Gate, errno: 0 }),
+            },
             (State::Running, [COMPILED, exit_code, text @ ..]) => {
                 let text = String::from_utf8_lossy(text).replace('\0', "\u{FFFD}");
                 self.say(Event::Compiled { id: self.id, exit_code: *exit_code, text });
@@ -84,6 +84,14 @@ impl Sandbox {
             // It was killed in the middle of a word.
             (State::Killed | State::Spent | State::Dying | State::Gone, _) => {}
             _ => self.fail(SandboxError { step: Step::Gate, errno: 0 }),
+        }
+    }
+
+    /// Tells init which process the payload is.
+    fn adopt(&mut self, pid: u32, gating: Gating) {
+        self.state = State::Gating(Gating { fork: Fork::Told, ..gating });
+        if let Err(errno) = send_frame(&self.made.control, &Request::Adopt { pid }.encode(), &[]) {
+            self.fail(at(Step::Protocol)(errno));
         }
     }
 
