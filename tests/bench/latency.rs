@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
             }
         }
         if let Some(target) = case.crowd.throughput {
-            results.push(crowd::throughput(&client, &url, case, target)?);
+            results.push(crowd::throughput(&url, case, target)?);
         }
     }
     println!("{}", json!({"bench": "latency", "runs": count, "results": results}));

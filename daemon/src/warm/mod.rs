@@ -156,12 +156,13 @@ impl Pools {
         metrics.missed(want.language, "warm");
         let template = setup.setting.fork.then(|| self.lock().template(&start.command, Instant::now())).flatten();
         let Some(template) = template else { return Ok(None) };
-        let mut sandbox = self.empty(want, &files).await?;
+        // The files go with the order that lets it go, as those of what stands ready do.
+        let mut sandbox = self.empty(want, &[]).await?;
         let fork = async { sandbox.fork_from(&*template.template.read().await, want.warm_limits).await };
         match tokio::time::timeout(FORK_WAIT, fork).await {
             Ok(Ok(stdio)) => {
                 metrics.forked(want.language);
-                metrics.hit(want.language, "fork");
+                sandbox.write_ahead(&files, self.hit(want.language, "fork")).await?;
                 Ok(Some(Ready { sandbox, stdio: Some(stdio), warm: true }))
             }
             failed => {
@@ -216,8 +217,7 @@ impl Pools {
             let Some(member) = member else { return Ok(None) };
             let warm = key.load.as_ref().is_some_and(|load| load.gate);
             let (mut sandbox, stdio) = member.into_parts();
-            let (metrics, language) = (self.inner.metrics.clone(), language.to_owned());
-            let hit = move || metrics.hit(&language, kind);
+            let hit = self.hit(language, kind);
             let written =
                 if warm { sandbox.write_ahead(files, hit).await } else { sandbox.write(files).await.map(|()| hit()) };
             match written {
@@ -226,6 +226,12 @@ impl Pools {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Counts a hit when it is called.
+    fn hit(&self, language: &str, kind: &'static str) -> impl FnOnce() + Send + Sync + 'static + use<> {
+        let (metrics, language) = (self.inner.metrics.clone(), language.to_owned());
+        move || metrics.hit(&language, kind)
     }
 
     /// A sentence when something fails again and again.
