@@ -107,7 +107,8 @@ fn requests(url: &str, case: &'static Case) -> anyhow::Result<f64> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
         let (start, mut students) = (Instant::now(), tokio::task::JoinSet::new());
         for _ in 0..AT_ONCE {
-            let post = client.post(format!("{url}/compile")).json(&json!({"language": case.language, "code": case.code}));
+            let post =
+                client.post(format!("{url}/compile")).json(&json!({"language": case.language, "code": case.code}));
             students.spawn(async move {
                 let mut done = 0_u32;
                 while start.elapsed() < TURN {

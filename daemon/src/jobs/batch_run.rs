@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crankcase_runtimes::WarmStage;
-use crankcase_sandbox::outcome::{SandboxError, Step};
+use crankcase_sandbox::outcome::SandboxError;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use super::batch::{BatchFinished, BatchRunner, BatchSubmission, Case, CaseResult
 use super::building::{Building, Built};
 use super::execution::{CompileResult, Finished, Head, RunResult, Status, Truncated};
 use super::idempotency::{Begun, Key, Owner, Share};
-use super::lifecycle::{PASS_ON_MAX, finished, millis_since, record};
+use super::lifecycle::{PassedOn, finished, millis_since, record};
 use super::lock::RoomGuard;
 use super::program::Program;
 use super::quotas::QuotaPlace;
@@ -215,14 +215,12 @@ impl Batch {
             if self.cancel.is_cancelled() {
                 break;
             }
-            let mut passed_on = 0;
+            let mut passed_on = PassedOn::default();
             let ran = loop {
                 // The last way is one on which nothing stood ready.
-                let ready = passed_on < PASS_ON_MAX;
+                let ready = passed_on.may_go_on();
                 match self.run_case(progress, permit, case, kept.take(), ready).await {
-                    Err(error) if matches!(error.step, Step::Lost | Step::Missed) && ready => {
-                        passed_on += u32::from(error.step == Step::Lost);
-                    }
+                    Err(error) if passed_on.note(&error) && ready => {}
                     other => break other?,
                 }
             };

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crankcase_sandbox::outcome::Step;
+use crankcase_sandbox::outcome::{SandboxError, Step};
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -205,7 +205,31 @@ async fn announce_while<T, P: Clone>(
 }
 
 /// How often a run passes on from a process that was killed, from outside, before it was let go.
-pub const PASS_ON_MAX: u32 = 3;
+const PASS_ON_MAX: u32 = 3;
+/// How often from one that was dead before it had the files: all that stood ready may be, but files that are too large for the
+/// sandbox's memory look the same each time.
+const MISSED_MAX: u32 = 16;
+
+/// From how many a run has passed on.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PassedOn {
+    lost: u32,
+    missed: u32,
+}
+
+impl PassedOn {
+    /// Whether another that stands ready may be taken; if not, the program is started plainly.
+    pub const fn may_go_on(self) -> bool {
+        self.lost < PASS_ON_MAX && self.missed < MISSED_MAX
+    }
+
+    /// Whether this is an error to pass on from, which then counts.
+    pub fn note(&mut self, error: &SandboxError) -> bool {
+        self.lost += u32::from(error.step == Step::Lost);
+        self.missed += u32::from(error.step == Step::Missed);
+        matches!(error.step, Step::Lost | Step::Missed)
+    }
+}
 
 /// What came of the stages, and how long it took until there was a sandbox.
 async fn run_program(
@@ -217,23 +241,19 @@ async fn run_program(
 ) -> (Ran, Duration) {
     let mut input = input.map(LiveInput::new);
     let mut starting = Duration::ZERO;
-    let mut passed_on = 0;
+    let mut passed_on = PassedOn::default();
     loop {
         // The last way is one on which nothing stood ready.
-        let warm = building.warm.filter(|_| passed_on < PASS_ON_MAX);
-        let building = Building { warm, ..*building };
+        let may_go_on = passed_on.may_go_on();
+        let building = Building { warm: building.warm.filter(|_| may_go_on), ..*building };
         let (ran, took) = try_program(&building, head, observer.clone(), input.as_mut(), permit).await;
         starting += took;
-        let step = ran.run.as_ref().err().map(|error| error.step);
-        let lost = matches!(step, Some(Step::Lost | Step::Missed));
+        let lost = ran.run.as_ref().is_err_and(|error| passed_on.note(error));
         // What was compiled is not compiled again: the compiler's share of the memory is given back.
-        let used_up =
-            passed_on == PASS_ON_MAX || ran.compile.is_some() || input.as_ref().is_some_and(LiveInput::is_taken);
+        let used_up = !may_go_on || ran.compile.is_some() || input.as_ref().is_some_and(LiveInput::is_taken);
         if !lost || used_up || building.cancel.is_cancelled() {
             return (ran, starting);
         }
-        // Of those that were dead already there are no more than stood ready.
-        passed_on += u32::from(step == Some(Step::Lost));
     }
 }
 
