@@ -109,8 +109,8 @@ impl Sandbox {
     }
 
     /// As [`Sandbox::write`] where a payload is loaded, without waiting: [`Sandbox::start`] may follow at once, and what fails
-    /// is told by whatever is waited for next: [`Step::WriteFile`], or [`Step::Missed`] when the sandbox is dead. `written` is called once
-    /// they are there.
+    /// is told by whatever is waited for next: [`Step::WriteFile`], or [`Step::Missed`] when the sandbox is dead. `written` is
+    /// called once they are there.
     ///
     /// # Errors
     /// [`Step::Spawner`] when the connection is lost.

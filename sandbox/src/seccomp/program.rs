@@ -123,9 +123,14 @@ impl Backwards {
         let (low, high) = ranges.split_at(ranges.len() / 2);
         let above = self.bisect(high);
         let below = self.bisect(low);
-        let (above, below) = (self.within_reach(above), self.within_reach(below));
+        self.branch(JUMP_NOT_BELOW, high[0].0, above, below)
+    }
+
+    /// A conditional jump in front, wherever the two targets lie.
+    fn branch(&mut self, code: u16, value: u32, then: usize, or: usize) -> usize {
+        let (then, or) = (self.within_reach(then), self.within_reach(or));
         let reach = |target| u8::try_from(self.distance(target)).unwrap_or(u8::MAX);
-        self.push(op(JUMP_NOT_BELOW, reach(above), reach(below), high[0].0))
+        self.push(op(code, reach(then), reach(or), value))
     }
 
     fn decide(&mut self, answer: &Answer) -> usize {
@@ -164,10 +169,8 @@ impl Backwards {
             let loaded = index.checked_sub(1).is_some_and(|before| same_argument(&rules[before], rule));
             let mut at = self.give(answer);
             for condition in rule.iter().rev() {
-                let (holds, fails) = (self.within_reach(at), self.within_reach(next));
-                let reach = |target| u8::try_from(self.distance(target)).unwrap_or(u8::MAX);
-                let (then, or) = if condition.equal { (holds, fails) } else { (fails, holds) };
-                at = self.push(op(JUMP_EQUAL, reach(then), reach(or), condition.value));
+                let (then, or) = if condition.equal { (at, next) } else { (next, at) };
+                at = self.branch(JUMP_EQUAL, condition.value, then, or);
                 if condition.mask != u32::MAX {
                     at = self.push(op(AND, 0, 0, condition.mask));
                 }
