@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use crankcase::history::{History, Options, Timestamp};
+use crankcase::history::{Commit, History, Options, Timestamp};
 use crankcase::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crankcase::jobs::execution::{Finished, Head, RunResult, Status, Truncated};
 use serde_json::json;
@@ -208,7 +208,7 @@ async fn fill(history: &History, load: Load) -> Result<()> {
             let history = history.clone();
             tokio::spawn(async move {
                 for number in (writer..load.executions).step_by(WRITERS as usize) {
-                    history.record_finished(&load.execution(number)?).await?;
+                    history.record_finished(&load.execution(number)?, Commit::Now).await?;
                 }
                 anyhow::Ok(())
             })
@@ -299,11 +299,11 @@ async fn write(history: History, load: Load, number: u64) -> Result<[Duration; 2
     let mut finished = load.execution(number)?;
     finished.head.queued_at = load.now;
     let begun = Instant::now();
-    history.record_queued(&finished.head).await?;
+    history.record_queued(&finished.head, Commit::Now).await?;
     let queued = begun.elapsed();
     history.record_started(&finished.head.id, load.now).await?;
     let begun = Instant::now();
-    history.record_finished(&finished).await?;
+    history.record_finished(&finished, Commit::Now).await?;
     Ok([queued, begun.elapsed()])
 }
 

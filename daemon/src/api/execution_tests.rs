@@ -7,6 +7,7 @@ use axum::body::Body;
 use serde_json::{Value, json};
 
 use super::testing::{Bench, ID, Script, finished, hi, request};
+use crate::history::Commit;
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crate::jobs::execution::{CompileResult, Finished, RunResult, Status};
 use crate::jobs::{LimitOverrides, QueueSnapshot, Refusal, RoomQueue, Submission};
@@ -39,7 +40,7 @@ async fn record(bench: &Bench, room: &str, user: &str, n: usize) -> Vec<Arc<Fini
         let mut one = Finished::clone(&finished(&submission(room, user), hi()));
         one.head.id = ExecutionId::new(&format!("exec-{room}-{number}")).unwrap();
         one.completed_at = now - 1000 * (n - number) as i64;
-        bench.history.record_finished(&one).await.unwrap();
+        bench.history.record_finished(&one, Commit::Now).await.unwrap();
         all.push(Arc::new(one));
     }
     all

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::record::cut_bits;
 use super::timestamp::Timestamp;
-use super::{History, HistoryError};
+use super::{Commit, History, HistoryError};
 use crate::ids::ExecutionId;
 use crate::jobs::execution::{Finished, Head, Status};
 
@@ -17,9 +17,9 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError`] when it is not recorded: it must not run then.
-    pub async fn record_queued(&self, head: &Head) -> Result<(), HistoryError> {
+    pub async fn record_queued(&self, head: &Head, due: Commit) -> Result<(), HistoryError> {
         let head = head.clone();
-        self.write(move |connection| insert(connection, &head).map(drop)).await
+        self.write_by(due, move |connection| insert(connection, &head).map(drop)).await
     }
 
     /// Records that an execution started. Returns once the write is queued, not committed, so that a run need not
@@ -43,9 +43,9 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError`] when it is not recorded.
-    pub async fn record_finished(&self, finished: &Finished) -> Result<(), HistoryError> {
+    pub async fn record_finished(&self, finished: &Finished, due: Commit) -> Result<(), HistoryError> {
         let finished = finished.clone();
-        self.write(move |connection| finish(connection, &finished)).await
+        self.write_by(due, move |connection| finish(connection, &finished)).await
     }
 }
 

@@ -51,7 +51,7 @@ use readers::Readers;
 pub use record::{Bulk, Metadata, Record};
 pub use rooms::{NEW_ROOM_CODE, NEW_ROOM_LANGUAGE, StoredRoom};
 pub use timestamp::Timestamp;
-pub use writer::{Activity, Fault};
+pub use writer::{Activity, Commit, Fault};
 use writer::{Awaited, Detached, Health, Request, Writer};
 
 /// The handle that everybody shares; cheap to clone. The last one dropped ends the threads and closes the file,
@@ -188,15 +188,24 @@ impl History {
         self.inner.readers.read(query).await
     }
 
-    /// Returns after the commit. `apply` may be called twice, see [`writer::Write::apply`].
+    /// Returns after the commit, as soon as may be. `apply` may be called twice, see [`writer::Write::apply`].
     async fn write<T, F>(&self, apply: F) -> Result<T, HistoryError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.write_by(Commit::Now, apply).await
+    }
+
+    /// As [`History::write`], committed when it is due.
+    async fn write_by<T, F>(&self, due: Commit, apply: F) -> Result<T, HistoryError>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let permit = self.permit().await?;
         let (reply, answer) = oneshot::channel();
-        self.queue(Request::Write(Box::new(Awaited { apply, value: None, reply }), permit))?;
+        self.queue(Request::Write(Box::new(Awaited { apply, due, value: None, reply }), permit))?;
         answer.await.map_err(|_| HistoryError::Closed)?
     }
 
@@ -217,7 +226,7 @@ impl History {
     {
         let permit = self.permit().await?;
         let (reply, answer) = oneshot::channel();
-        self.queue(Request::Last(Box::new(Awaited { apply, value: None, reply }), permit))?;
+        self.queue(Request::Last(Box::new(Awaited { apply, due: Commit::Now, value: None, reply }), permit))?;
         answer.await.map_err(|_| HistoryError::Closed)?
     }
 

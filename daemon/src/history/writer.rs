@@ -25,7 +25,7 @@ use super::timestamp::Timestamp;
 const GROUP: usize = 256;
 /// Groups that may overtake a write that comes last.
 const OVERTAKING: usize = 64;
-/// How long writes for which nobody waits stay uncommitted.
+/// How long writes stay uncommitted that may be committed with others.
 const PATIENCE: Duration = Duration::from_millis(10);
 /// How often a faulty storage is tried while nobody writes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -79,12 +79,22 @@ impl Health {
     }
 }
 
+/// When a write is to be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// As soon as the one before it is.
+    Now,
+    /// With others, within 10 ms. A commit costs as much as the writes of some ten records, so a machine that has more to do
+    /// than it can gets more done so.
+    Together,
+}
+
 /// A write: what to do, possibly twice, and whom to tell.
 pub(super) trait Write: Send {
     /// Applies it within the current transaction. Called again when that was rolled back.
     fn apply(&mut self, connection: &Connection) -> rusqlite::Result<()>;
-    /// Whether somebody waits for the answer.
-    fn is_awaited(&self) -> bool;
+    /// When it is to be committed.
+    fn due(&self) -> Commit;
     /// Tells the caller, after the commit or the failure.
     fn answer(self: Box<Self>, outcome: Result<(), HistoryError>);
 }
@@ -92,6 +102,7 @@ pub(super) trait Write: Send {
 /// A write whose caller waits for a value.
 pub(super) struct Awaited<T, F> {
     pub(super) apply: F,
+    pub(super) due: Commit,
     pub(super) value: Option<T>,
     pub(super) reply: oneshot::Sender<Result<T, HistoryError>>,
 }
@@ -102,8 +113,8 @@ impl<T: Send, F: FnMut(&Connection) -> rusqlite::Result<T> + Send> Write for Awa
         Ok(())
     }
 
-    fn is_awaited(&self) -> bool {
-        true
+    fn due(&self) -> Commit {
+        self.due
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), HistoryError>) {
@@ -124,8 +135,8 @@ impl<F: FnMut(&Connection) -> rusqlite::Result<()> + Send> Write for Detached<F>
         (self.apply)(connection)
     }
 
-    fn is_awaited(&self) -> bool {
-        false
+    fn due(&self) -> Commit {
+        Commit::Together
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), HistoryError>) {
@@ -163,8 +174,8 @@ type Group = Vec<(Box<dyn Write>, OwnedSemaphorePermit)>;
 struct Queued {
     group: Group,
     last: VecDeque<(Box<dyn Write>, OwnedSemaphorePermit)>,
-    /// Somebody waits for one of the group.
-    awaited: bool,
+    /// One of the group is to be committed now.
+    urgent: bool,
     stop: bool,
 }
 
@@ -172,7 +183,7 @@ impl Queued {
     fn take(&mut self, request: Request) {
         match request {
             Request::Write(write, permit) => {
-                self.awaited |= write.is_awaited();
+                self.urgent |= write.due() == Commit::Now;
                 self.group.push((write, permit));
             }
             Request::Last(write, permit) => self.last.push_back((write, permit)),
@@ -184,7 +195,7 @@ impl Queued {
 impl Writer {
     /// The next request that goes with what is queued, which may wait for one until `patience` is over.
     fn company(&self, queued: &Queued, patience: Instant) -> Option<Request> {
-        let is_urgent = queued.awaited || queued.group.is_empty() || !queued.last.is_empty();
+        let is_urgent = queued.urgent || queued.group.is_empty() || !queued.last.is_empty();
         let wait = if is_urgent { Duration::ZERO } else { patience.saturating_duration_since(Instant::now()) };
         self.requests.recv_timeout(wait).ok()
     }
@@ -216,7 +227,7 @@ impl Writer {
             let idle = queued.group.is_empty();
             if !idle {
                 overtaken += 1;
-                queued.awaited = false;
+                queued.urgent = false;
                 self.commit_timed(&mut queued.group);
             }
             while !queued.last.is_empty() && (idle || overtaken > OVERTAKING || queued.stop) {

@@ -89,7 +89,7 @@ impl Jobs {
         let head = head(&submission, id.clone(), key.correlation_id);
         let (cancel, _) = inner.control(&id, false);
         let history = &inner.parts.history;
-        if let Err(error) = history.record_queued(&head).await {
+        if let Err(error) = history.record_queued(&head, inner.commit_due()).await {
             inner.forget(&id);
             return Err(Refusal::HistoryUnavailable(error.to_string()));
         }

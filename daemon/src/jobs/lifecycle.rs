@@ -26,6 +26,7 @@ use super::stage::{LiveInput, Stage, told_apart};
 use super::verdict::{Ran, failed};
 use super::{Ended, Inner, Refusal, RoomObserver};
 use crate::clock::unix_ms;
+use crate::history::Commit;
 use crate::ids::RoomId;
 use crate::metrics::Phases;
 
@@ -298,7 +299,7 @@ async fn try_program(
 
 /// Commits a finished execution.
 pub async fn record(inner: &Inner, finished: &Finished) -> Result<(), Refusal> {
-    inner.parts.history.record_finished(finished).await.map_err(|error| {
+    inner.parts.history.record_finished(finished, inner.commit_due()).await.map_err(|error| {
         error!(%error, "an execution is not recorded");
         Refusal::HistoryUnavailable(error.to_string())
     })
@@ -327,6 +328,11 @@ impl Inner {
     pub(super) fn room_busy(&self, room: &RoomId) -> Refusal {
         let waiting = self.parts.locks.queue(room).length;
         Refusal::RoomBusy { retry_after: self.parts.admission.retry_after_in_turn(waiting) }
+    }
+
+    /// When a record is to be committed: on a machine that has more to do than it can, with others.
+    pub(super) fn commit_due(&self) -> Commit {
+        if self.parts.admission.runs_wait() { Commit::Together } else { Commit::Now }
     }
 
     /// A quota is used up. Nobody knows when one of those that wait starts but the queue.

@@ -298,7 +298,7 @@ impl Jobs {
                 }
             };
             let (cancel, input) = inner.control(&id, submission.interactive);
-            if let Err(error) = inner.parts.history.record_queued(&head).await {
+            if let Err(error) = inner.parts.history.record_queued(&head, inner.commit_due()).await {
                 inner.forget(&id);
                 return Err(Refusal::HistoryUnavailable(error.to_string()));
             }

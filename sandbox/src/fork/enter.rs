@@ -15,22 +15,27 @@
 //! **Invariant.** The interpreter is single-threaded when it forks: its gate stands where no program has run yet.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, recv, send};
 use nix::unistd::{Pid, chdir, close, setsid, write};
 
-use super::{ALONE, ENDED, FORKED, GATE_FD, Message, ORDERS_FD, Order, OrderFds, READY, example, install_filter};
+use super::{ALONE, ENDED, FORK, FORKED, GATE_FD, Message, ORDERS_FD, Order, OrderFds, READY, example, install_filter};
 use crate::confine::{At as _, drop_privileges, landlock};
 use crate::outcome::{SandboxError, Step};
 use crate::report::Report;
 use crate::socket::send_frame;
+use crate::spec::Example;
 use crate::sys;
 
 /// Set in a payload, whose forks are its own affair.
 static IN_SANDBOX: AtomicBool = AtomicBool::new(false);
+
+/// How many libraries the template had loaded.
+static LOADED: AtomicU64 = AtomicU64::new(0);
 
 /// The kinds of the order's namespaces, in its order, but for the last two: pid and user.
 const KINDS: [CloneFlags; 5] = [
@@ -48,23 +53,49 @@ pub extern "C" fn hide_preload() {
     sys::unset_environment(c"LD_PRELOAD");
 }
 
-/// In the template: the pid of a process that has ended. In the payload: 0. Where no order waits: as libc's.
+/// In the payload: 0. Where no order waits: as libc's. The template itself never returns: between two forks its interpreter
+/// has nothing to do, and each page that it wrote to was to be copied, since the last fork shares it.
 pub fn fork() -> i32 {
     if IN_SANDBOX.load(Ordering::Relaxed) {
         return sys::libc_fork();
     }
-    match Message::receive(sys::borrow(ORDERS_FD)) {
-        Ok(Message::Fork(order)) => fork_into(&order.0, &order.1),
-        Ok(Message::Learn(example)) => {
-            let pid = example::learn(&example);
-            IN_SANDBOX.store(pid == 0, Ordering::Relaxed);
-            if pid != 0 {
-                let _ = send(GATE_FD, &[READY], MsgFlags::MSG_NOSIGNAL);
-            }
-            pid
+    LOADED.store(sys::libraries_loaded(), Ordering::Relaxed);
+    let Ok(mut message) = Message::receive(sys::borrow(ORDERS_FD)) else { return sys::libc_fork() };
+    loop {
+        let pid = match message {
+            Message::Fork(order) => fork_into(&order.0, &order.1),
+            Message::Learn(example) => learn(&example),
+        };
+        if pid == 0 {
+            IN_SANDBOX.store(true, Ordering::Relaxed);
+            return 0;
         }
-        Err(_) => sys::libc_fork(),
+        message = next();
     }
+}
+
+/// What the template is told next, for which it waits in its gate. It ends with whoever tells it.
+fn next() -> Message {
+    let mut word = [0];
+    loop {
+        match recv(GATE_FD, &mut word, MsgFlags::empty()) {
+            Err(Errno::EINTR) => {}
+            Ok(1) if word == [FORK] => match Message::receive(sys::borrow(ORDERS_FD)) {
+                Ok(message) => return message,
+                Err(_) => sys::exit(1),
+            },
+            _ => sys::exit(0),
+        }
+    }
+}
+
+/// In the payload: 0.
+fn learn(example: &Example) -> i32 {
+    let pid = example::learn(example);
+    if pid != 0 {
+        let _ = send(GATE_FD, &[READY], MsgFlags::MSG_NOSIGNAL);
+    }
+    pid
 }
 
 fn fork_into(order: &Order, fds: &OrderFds) -> i32 {
@@ -96,11 +127,16 @@ fn fork_into(order: &Order, fds: &OrderFds) -> i32 {
 
 /// `_exit`, but for [`ENDED`].
 pub fn end(status: i32) -> ! {
-    if status == ENDED {
+    if status == ENDED && LOADED.load(Ordering::Relaxed) != sys::libraries_loaded() {
         sys::exit_by_libc(0);
     }
+    if status == ENDED {
+        // Nothing that the program loaded has an end of its own, nor can have asked to be called at this one; those of the
+        // interpreter's libraries would each bring in their code, and copy a page to note that they ran.
+        sys::flush_streams();
+    }
     example::finish();
-    sys::exit(status)
+    sys::exit(if status == ENDED { 0 } else { status })
 }
 
 fn tell(go: BorrowedFd<'_>, error: SandboxError) {

@@ -17,8 +17,9 @@ pub use caps::{
 pub use exec::ExecImage;
 pub use landlock::{Access, Ruleset, landlock_abi};
 pub use process::{
-    Cloned, assert_single_threaded, clone3, close_fds_except, duplicate_from, exit, exit_by_libc, fork, inherited_fd,
-    keep_as, leave_fds, pidfd_kill, place_stdio, reset_priority, reset_signals, set_rlimit, set_rlimits, umask,
+    Cloned, assert_single_threaded, clone3, close_fds_except, duplicate_from, exit, exit_by_libc, flush_streams, fork,
+    inherited_fd, keep_as, leave_fds, libraries_loaded, pidfd_kill, place_stdio, reset_priority, reset_signals,
+    set_rlimit, set_rlimits, umask,
 };
 
 pub use seccomp::{agree, can_listen, install_listening};

@@ -105,10 +105,30 @@ pub fn exit(status: i32) -> ! {
     }
 }
 
-/// Leaves by libc's exit handlers.
+/// Leaves by libc's exit handlers and the libraries' destructors.
 pub fn exit_by_libc(status: i32) -> ! {
     // SAFETY: called where the process would have ended so next; single-threaded, or its threads are past caring.
     unsafe { libc::exit(status) }
+}
+
+/// Writes out what libc's streams hold.
+pub fn flush_streams() {
+    // SAFETY: without a stream it means all of them.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+/// How many libraries were ever loaded into this process.
+#[must_use]
+pub fn libraries_loaded() -> u64 {
+    extern "C" fn note(library: *mut libc::dl_phdr_info, _: libc::size_t, count: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: both are what `dl_iterate_phdr` and the call below hand over. One library knows of all.
+        unsafe { *count.cast() = (*library).dlpi_adds };
+        1
+    }
+    let mut count = 0_u64;
+    // SAFETY: the pointer is good for the call.
+    unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut count).cast()) };
+    count
 }
 
 /// Takes over a descriptor that this process was started with.

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::ops::Range;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -26,11 +27,17 @@ pub const fn borrow(fd: RawFd) -> BorrowedFd<'static> {
 /// The next `fork` in the order of the dynamic linker: libc's, with the handlers that run around it.
 #[must_use]
 pub fn libc_fork() -> libc::pid_t {
-    // SAFETY: dlsym takes a C string and answers with null or the symbol's address.
-    let symbol = unsafe { libc::dlsym(libc::RTLD_NEXT, c"fork".as_ptr()) };
+    // Each search reads the tables of every library before libc.
+    static FORK: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut());
+    let mut symbol = FORK.load(Ordering::Relaxed);
     if symbol.is_null() {
-        Errno::ENOSYS.set();
-        return -1;
+        // SAFETY: dlsym takes a C string and answers with null or the symbol's address.
+        symbol = unsafe { libc::dlsym(libc::RTLD_NEXT, c"fork".as_ptr()) };
+        if symbol.is_null() {
+            Errno::ENOSYS.set();
+            return -1;
+        }
+        FORK.store(symbol, Ordering::Relaxed);
     }
     // SAFETY: the symbol `fork` of libc has this type.
     let fork = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn() -> libc::pid_t>(symbol) };

@@ -1,7 +1,7 @@
 //! Recording and finding executions.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -44,7 +44,7 @@ async fn a_record_reads_as_the_contract_says() {
     let head = head(1, 1_769_644_800_000);
     let id = head.id.clone();
 
-    history.record_queued(&head).await.unwrap();
+    history.record_queued(&head, Commit::Now).await.unwrap();
     let record = serde_json::to_value(history.execution(&id).await.unwrap().unwrap()).unwrap();
     assert_eq!(record["status"], "queued");
     assert_eq!(record["queuedAt"], "2026-01-29T00:00:00.000Z");
@@ -61,7 +61,7 @@ async fn a_record_reads_as_the_contract_says() {
 
     let mut end = finished(head, 1_769_644_800_020);
     end.started_at = Some(1_769_644_800_005);
-    history.record_finished(&end).await.unwrap();
+    history.record_finished(&end, Commit::Now).await.unwrap();
     let record = serde_json::to_value(history.execution(&id).await.unwrap().unwrap()).unwrap();
     let keys: Vec<&String> = record.as_object().unwrap().keys().collect();
     assert_eq!(keys.len(), FIELDS.len());
@@ -147,9 +147,9 @@ fn any_execution_comes_back_exactly() {
     proptest!(ProptestConfig::with_cases(64), |(end in execution(), queued: bool)| {
         let back = runtime.block_on(async {
             if queued {
-                history.record_queued(&end.head).await.unwrap();
+                history.record_queued(&end.head, Commit::Now).await.unwrap();
             }
-            history.record_finished(&end).await.unwrap();
+            history.record_finished(&end, Commit::Now).await.unwrap();
             history.finished(&end.head.id).await.unwrap().unwrap()
         });
         assert_same(&back, &end);
@@ -167,10 +167,10 @@ async fn many_writers_share_commits_and_each_reads_its_own() {
                 for number in 0..25_i64 {
                     let mut head = head(writer, number);
                     head.room = room(&format!("r{writer}"));
-                    history.record_queued(&head).await.unwrap();
+                    history.record_queued(&head, Commit::Now).await.unwrap();
                     history.record_started(&head.id, number).await.unwrap();
                     let end = finished(head, number);
-                    history.record_finished(&end).await.unwrap();
+                    history.record_finished(&end, Commit::Now).await.unwrap();
                     // Committed means that everybody sees it.
                     assert_same(&history.finished(&end.head.id).await.unwrap().unwrap(), &end);
                 }
@@ -192,17 +192,38 @@ async fn many_writers_share_commits_and_each_reads_its_own() {
 }
 
 #[tokio::test]
+async fn what_may_wait_is_committed_with_others() {
+    let place = Place::new();
+    let history = place.open();
+    let before = history.activity().commits.load(Ordering::Relaxed);
+    let begun = Instant::now();
+    history.record_queued(&head(1, 5), Commit::Together).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(9), "nobody came, and it did not wait: {:?}", begun.elapsed());
+    let together: Vec<_> = (2..40)
+        .map(|number| {
+            let history = history.clone();
+            tokio::spawn(async move { history.record_queued(&head(number, 5), Commit::Together).await })
+        })
+        .collect();
+    for write in together {
+        write.await.unwrap().unwrap();
+    }
+    let commits = history.activity().commits.load(Ordering::Relaxed) - before;
+    assert!(commits <= 4, "{commits} commits for one write and 38 that came together");
+}
+
+#[tokio::test]
 async fn what_waits_is_one_commit_and_a_bad_write_harms_nobody_else() {
     let place = Place::new();
     let history = place.open();
-    history.record_queued(&head(1, 5)).await.unwrap();
+    history.record_queued(&head(1, 5), Commit::Now).await.unwrap();
     let before = history.activity().commits.load(Ordering::Relaxed);
 
     // Held by somebody else, the lock lets everything gather: the first write by itself, the others behind it.
     let queue = |numbers: std::ops::Range<u64>| {
         numbers.map(|number| {
             let history = history.clone();
-            tokio::spawn(async move { history.record_queued(&head(number, 5)).await })
+            tokio::spawn(async move { history.record_queued(&head(number, 5), Commit::Now).await })
         })
     };
     let mut raw = place.raw();
@@ -240,7 +261,7 @@ async fn a_callers_end_does_not_undo_its_record() {
     let held = raw.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     let caller = tokio::spawn({
         let history = history.clone();
-        async move { history.record_queued(&head(1, 5)).await }
+        async move { history.record_queued(&head(1, 5), Commit::Now).await }
     });
     eventually("it waits", || history.pending_writes() == 1).await;
     caller.abort();
@@ -255,10 +276,10 @@ async fn what_was_left_unfinished_is_closed_as_interrupted() {
     let place = Place::new();
     let history = place.open();
     let (queued, running, done) = (head(1, 10), head(2, 20), head(3, 30));
-    history.record_queued(&queued).await.unwrap();
-    history.record_queued(&running).await.unwrap();
+    history.record_queued(&queued, Commit::Now).await.unwrap();
+    history.record_queued(&running, Commit::Now).await.unwrap();
     history.record_started(&running.id, 21).await.unwrap();
-    history.record_finished(&finished(done.clone(), 31)).await.unwrap();
+    history.record_finished(&finished(done.clone(), 31), Commit::Now).await.unwrap();
     drop(history);
 
     let opened_at = now();
@@ -298,12 +319,12 @@ async fn a_correlation_id_belongs_to_room_and_user_and_to_what_started() {
         async move { history.find_by_correlation(&room, &user, &correlation).await.unwrap() }
     };
 
-    history.record_finished(&record(1, "u1", None)).await.unwrap();
+    history.record_finished(&record(1, "u1", None), Commit::Now).await.unwrap();
     assert!(find("r1", "u1").await.is_none(), "refused, so it may be tried again");
     let ran = record(2, "u1", Some(11));
-    history.record_finished(&ran).await.unwrap();
-    history.record_finished(&record(3, "u2", Some(11))).await.unwrap();
-    history.record_finished(&record(4, "u1", None)).await.unwrap();
+    history.record_finished(&ran, Commit::Now).await.unwrap();
+    history.record_finished(&record(3, "u2", Some(11)), Commit::Now).await.unwrap();
+    history.record_finished(&record(4, "u1", None), Commit::Now).await.unwrap();
     assert_same(&find("r1", "u1").await.unwrap(), &ran);
     assert!(find("r2", "u1").await.is_none());
     assert!(find("r1", "u3").await.is_none());
@@ -327,12 +348,12 @@ async fn stats_are_exact_and_zero_when_empty() {
     {
         let mut end = finished(head(number as u64, now - age - 5), now - age);
         (end.result.execution_time, end.result.success) = (time, success);
-        history.record_finished(&end).await.unwrap();
+        history.record_finished(&end, Commit::Now).await.unwrap();
     }
-    history.record_queued(&head(9, now)).await.unwrap();
+    history.record_queued(&head(9, now), Commit::Now).await.unwrap();
     let mut elsewhere = finished(head(10, now), now);
     elsewhere.head.room = room("r2");
-    history.record_finished(&elsewhere).await.unwrap();
+    history.record_finished(&elsewhere, Commit::Now).await.unwrap();
 
     let stats = RoomStats {
         total_executions: 3,
@@ -353,7 +374,7 @@ async fn stats_are_exact_and_zero_when_empty() {
 async fn every_question_of_an_execution_uses_its_index() {
     let place = Place::new();
     let history = place.open();
-    history.record_finished(&finished(head(1, 1), 2)).await.unwrap();
+    history.record_finished(&finished(head(1, 1), 2), Commit::Now).await.unwrap();
     let raw = place.raw();
     for (index, sql) in [
         ("INDEX executions_by_room (room_id=? AND completed_at", page_sql("room_id", false)),

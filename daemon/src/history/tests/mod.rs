@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{History, Options, Timestamp};
+use super::{Commit, History, Options, Timestamp};
 use crate::ids::{CorrelationId, ExecutionId, RoomId, UserId};
 use crate::jobs::execution::{Finished, Head, RunResult, Status, Truncated};
 

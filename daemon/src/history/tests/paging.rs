@@ -37,7 +37,7 @@ fn walking_the_pages_gives_each_entry_once_in_order_whatever_is_added() {
                 number += 1;
                 let end = finished(head(number, moment), moment);
                 there.push((moment, number, end.head.id.to_string()));
-                history.record_finished(&end).await.unwrap();
+                history.record_finished(&end, Commit::Now).await.unwrap();
             }
             there.sort_by(|left, right| right.cmp(left));
 
@@ -45,7 +45,7 @@ fn walking_the_pages_gives_each_entry_once_in_order_whatever_is_added() {
             let seen = walk(&history, limit, async || {
                 if let Some(&moment) = added.next() {
                     number += 1;
-                    history.record_finished(&finished(head(number, moment), moment)).await.unwrap();
+                    history.record_finished(&finished(head(number, moment), moment), Commit::Now).await.unwrap();
                 }
             }).await;
 
@@ -64,12 +64,12 @@ async fn new_entries_come_before_the_cursor_and_disturb_no_page() {
     let place = Place::new();
     let history = place.open();
     for number in 0..10 {
-        history.record_finished(&finished(head(number, 0), number as i64)).await.unwrap();
+        history.record_finished(&finished(head(number, 0), number as i64), Commit::Now).await.unwrap();
     }
     let mut newest = 10;
     let seen = walk(&history, 3, async || {
         newest += 1;
-        history.record_finished(&finished(head(newest, 0), newest as i64)).await.unwrap();
+        history.record_finished(&finished(head(newest, 0), newest as i64), Commit::Now).await.unwrap();
     })
     .await;
     assert_eq!(seen.iter().map(|entry| entry.0).collect::<Vec<_>>(), (0..10).rev().collect::<Vec<_>>());
@@ -80,7 +80,7 @@ async fn the_last_page_says_so_and_limits_are_bounded() {
     let place = Place::new();
     let history = place.open();
     for number in 0..4 {
-        history.record_finished(&finished(head(number, 0), number as i64)).await.unwrap();
+        history.record_finished(&finished(head(number, 0), number as i64), Commit::Now).await.unwrap();
     }
     let r1 = room("r1");
     let page = history.by_room(&r1, 4, None).await.unwrap();

@@ -20,10 +20,10 @@ async fn what_is_older_than_its_time_goes_and_nothing_else() {
     let now = 100 * DAY;
     let bound = now - 30 * DAY;
     for number in 0..300 {
-        history.record_finished(&finished(head(number, bound - 1 - number as i64), now)).await.unwrap();
+        history.record_finished(&finished(head(number, bound - 1 - number as i64), now), Commit::Now).await.unwrap();
     }
-    history.record_finished(&finished(head(1000, bound), now)).await.unwrap();
-    history.record_queued(&head(1001, bound - DAY)).await.unwrap();
+    history.record_finished(&finished(head(1000, bound), now), Commit::Now).await.unwrap();
+    history.record_queued(&head(1001, bound - DAY), Commit::Now).await.unwrap();
     let message = |sequence, at| {
         let history = history.clone();
         async move {
@@ -69,7 +69,7 @@ async fn a_bound_on_size_takes_the_oldest_and_gives_the_space_back() {
         let at = now - 1000 + number as i64 * 2;
         let mut end = finished(head(number, at), now);
         end.head.code = "x".repeat(20_000);
-        history.record_finished(&end).await.unwrap();
+        history.record_finished(&end, Commit::Now).await.unwrap();
         let payload = serde_json::json!({"code": "y".repeat(20_000)});
         history.append_message(&room("r"), number, "code-update", &payload, None, Timestamp(at + 1)).await.unwrap();
     }
@@ -95,7 +95,7 @@ async fn writes_get_in_between_the_batches() {
     let place = Place::new();
     let history = place.open_with(Options { keep_executions: Duration::ZERO, ..Options::default() });
     for number in 0..3000 {
-        history.record_finished(&finished(head(number, 1), 2)).await.unwrap();
+        history.record_finished(&finished(head(number, 1), 2), Commit::Now).await.unwrap();
     }
     let pruning = tokio::spawn({
         let history = history.clone();
@@ -104,7 +104,7 @@ async fn writes_get_in_between_the_batches() {
     let mut written = 0;
     while !pruning.is_finished() {
         written += 1;
-        history.record_finished(&finished(head(written, 2 * DAY), 2 * DAY)).await.unwrap();
+        history.record_finished(&finished(head(written, 2 * DAY), 2 * DAY), Commit::Now).await.unwrap();
     }
     assert_eq!(pruning.await.unwrap().unwrap().executions, 3000);
     assert!(written > 1, "nothing was written meanwhile");

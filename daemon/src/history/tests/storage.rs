@@ -14,7 +14,7 @@ fn error(place: &Place) -> HistoryError {
 async fn only_the_owner_may_read_the_files() {
     let place = Place::new();
     let history = place.open();
-    history.record_queued(&head(1, 1)).await.unwrap();
+    history.record_queued(&head(1, 1), Commit::Now).await.unwrap();
     let mut names = Vec::new();
     for entry in std::fs::read_dir(place.directory.path()).unwrap() {
         let entry = entry.unwrap();
@@ -34,9 +34,9 @@ async fn a_second_daemon_is_kept_out_until_the_first_has_ended() {
     assert!(matches!(error(&place), HistoryError::InUse { .. }));
     let other = history.clone();
     history.close().await;
-    assert_eq!(other.record_queued(&head(1, 1)).await, Err(HistoryError::Closed));
+    assert_eq!(other.record_queued(&head(1, 1), Commit::Now).await, Err(HistoryError::Closed));
     assert_eq!(other.finished(&head(1, 1).id).await.err(), Some(HistoryError::Closed));
-    place.open().record_queued(&head(1, 1)).await.unwrap();
+    place.open().record_queued(&head(1, 1), Commit::Now).await.unwrap();
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_damaged_page_is_found_when_opening() {
     let place = Place::new();
     let history = place.open();
     for number in 0..200 {
-        history.record_finished(&finished(head(number, 1), 2)).await.unwrap();
+        history.record_finished(&finished(head(number, 1), 2), Commit::Now).await.unwrap();
     }
     history.close().await;
     drop(history);
@@ -106,7 +106,7 @@ async fn a_full_disk_fails_writes_and_heals_by_itself() {
     let place = Place::new();
     let history = place.open();
     let known = finished(head(1, 1), 2);
-    history.record_finished(&known).await.unwrap();
+    history.record_finished(&known, Commit::Now).await.unwrap();
     assert_eq!(history.health(), None);
 
     let pages: i64 =
@@ -119,14 +119,14 @@ async fn a_full_disk_fails_writes_and_heals_by_itself() {
     bound(pages).await.unwrap();
     let mut large = head(2, 1);
     large.code = "x".repeat(300_000);
-    let failed = history.record_queued(&large).await;
+    let failed = history.record_queued(&large, Commit::Now).await;
     assert!(matches!(failed, Err(HistoryError::Full(_))), "{failed:?}");
     let fault = history.health().unwrap();
     assert!(matches!(fault.error, HistoryError::Full(_)));
     assert!(now() - fault.since.0 < 30_000);
     assert_same(&history.finished(&known.head.id).await.unwrap().unwrap(), &known);
     assert!(history.execution(&large.id).await.unwrap().is_none(), "nothing of it is left");
-    let again = history.record_queued(&large).await;
+    let again = history.record_queued(&large, Commit::Now).await;
     assert!(again.is_err());
     assert_eq!(history.health().unwrap().since, fault.since, "it is the same fault");
 
@@ -140,7 +140,7 @@ async fn a_full_disk_fails_writes_and_heals_by_itself() {
         .await;
     assert!(raised.is_err() && history.health().is_some());
     eventually("health without a write", || history.health().is_none()).await;
-    history.record_queued(&large).await.unwrap();
+    history.record_queued(&large, Commit::Now).await.unwrap();
 }
 
 #[tokio::test]
@@ -149,13 +149,13 @@ async fn a_locked_file_fails_writes_within_the_wait_and_heals_by_itself() {
     let history = place.open_with(Options { busy_timeout: Duration::from_millis(30), ..Options::default() });
     let mut raw = place.raw();
     let held = raw.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
-    let failed = history.record_queued(&head(1, 1)).await;
+    let failed = history.record_queued(&head(1, 1), Commit::Now).await;
     assert!(matches!(failed, Err(HistoryError::Locked(_))), "{failed:?}");
     assert!(history.health().is_some());
     assert!(history.execution(&head(1, 1).id).await.unwrap().is_none(), "reading goes on");
     drop(held);
     eventually("health without a write", || history.health().is_none()).await;
-    history.record_queued(&head(1, 1)).await.unwrap();
+    history.record_queued(&head(1, 1), Commit::Now).await.unwrap();
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn the_log_does_not_outgrow_its_bound_under_continuous_writing() {
     // Six times the bound.
     for number in 0..500 {
         large.id = ExecutionId::new(&format!("exec-{number}")).unwrap();
-        history.record_queued(&large).await.unwrap();
+        history.record_queued(&large, Commit::Now).await.unwrap();
         largest = largest.max(std::fs::metadata(&log).unwrap().len());
     }
     // Passed by one commit, and by what each page has for a header.

@@ -186,6 +186,12 @@ impl Admission {
         self.shared.machine.budget(config)
     }
 
+    /// Whether runs wait for capacity.
+    #[must_use]
+    pub fn runs_wait(&self) -> bool {
+        self.shared.pressure.borrow().runs_wait
+    }
+
     /// Whether less than half of the memory may be reserved at the moment, because the host cannot give it.
     #[must_use]
     pub fn is_short_of_memory(&self) -> bool {
