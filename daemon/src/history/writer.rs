@@ -84,8 +84,8 @@ impl Health {
 pub enum Commit {
     /// As soon as the one before it is.
     Now,
-    /// With others, within 10 ms. A commit costs as much as the writes of some ten records, so a machine that has more to do
-    /// than it can gets more done so.
+    /// With others, within 10 ms: a page that several records change is written once, so that a machine with more to do than
+    /// it can gets more done.
     Together,
 }
 

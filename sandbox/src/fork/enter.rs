@@ -127,16 +127,20 @@ fn fork_into(order: &Order, fds: &OrderFds) -> i32 {
 
 /// `_exit`, but for [`ENDED`].
 pub fn end(status: i32) -> ! {
-    if status == ENDED && LOADED.load(Ordering::Relaxed) != sys::libraries_loaded() {
+    let status = if status == ENDED { ended_well() } else { status };
+    example::finish();
+    sys::exit(status)
+}
+
+/// What is left to do at the end of a program.
+fn ended_well() -> i32 {
+    if LOADED.load(Ordering::Relaxed) != sys::libraries_loaded() {
         sys::exit_by_libc(0);
     }
-    if status == ENDED {
-        // Nothing that the program loaded has an end of its own, nor can have asked to be called at this one; those of the
-        // interpreter's libraries would each bring in their code, and copy a page to note that they ran.
-        sys::flush_streams();
-    }
-    example::finish();
-    sys::exit(if status == ENDED { 0 } else { status })
+    // The program loaded nothing that has an end, or could have asked libc for one. Those of the interpreter's libraries would
+    // each bring in their code, and copy a page to note that they ran.
+    sys::flush_streams();
+    0
 }
 
 fn tell(go: BorrowedFd<'_>, error: SandboxError) {
