@@ -218,18 +218,6 @@ impl History {
         self.queue(Request::Write(Box::new(Detached { what, apply }), permit))
     }
 
-    /// As [`History::write`], when nothing else is to be written.
-    async fn write_last<T, F>(&self, apply: F) -> Result<T, HistoryError>
-    where
-        T: Send + 'static,
-        F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
-        let permit = self.permit().await?;
-        let (reply, answer) = oneshot::channel();
-        self.queue(Request::Last(Box::new(Awaited { apply, due: Commit::Now, value: None, reply }), permit))?;
-        answer.await.map_err(|_| HistoryError::Closed)?
-    }
-
     async fn permit(&self) -> Result<OwnedSemaphorePermit, HistoryError> {
         Arc::clone(&self.inner.permits).acquire_owned().await.map_err(|_| HistoryError::Closed)
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::timestamp::Timestamp;
-use super::{History, HistoryError};
+use super::{Commit, History, HistoryError};
 
 /// What a batch may take, its commit apart; a write waits for one batch at most.
 const BATCH_TIME: Duration = Duration::from_millis(5);
@@ -193,7 +193,7 @@ impl History {
             tokio::time::sleep(LOG_INTERVAL).await;
         }
         let begun = Instant::now();
-        let done = self.write_last(apply).await?;
+        let done = self.write_by(Commit::Last, apply).await?;
         tokio::time::sleep(begun.elapsed().min(LONGEST_PAUSE)).await;
         Ok(done)
     }

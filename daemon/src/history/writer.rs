@@ -87,6 +87,8 @@ pub enum Commit {
     /// With others, within 10 ms: a page that several records change is written once, so that a machine with more to do than
     /// it can gets more done.
     Together,
+    /// When nothing else is to be written, by itself.
+    Last,
 }
 
 /// A write: what to do, possibly twice, and whom to tell.
@@ -150,8 +152,6 @@ impl<F: FnMut(&Connection) -> rusqlite::Result<()> + Send> Write for Detached<F>
 pub(super) enum Request {
     /// Write this; the permit is given back after the answer.
     Write(Box<dyn Write>, OwnedSemaphorePermit),
-    /// As [`Request::Write`], when nothing else is to be written.
-    Last(Box<dyn Write>, OwnedSemaphorePermit),
     /// Write what was queued before, then end.
     Stop,
 }
@@ -182,11 +182,11 @@ struct Queued {
 impl Queued {
     fn take(&mut self, request: Request) {
         match request {
+            Request::Write(write, permit) if write.due() == Commit::Last => self.last.push_back((write, permit)),
             Request::Write(write, permit) => {
                 self.urgent |= write.due() == Commit::Now;
                 self.group.push((write, permit));
             }
-            Request::Last(write, permit) => self.last.push_back((write, permit)),
             Request::Stop => self.stop = true,
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! An interpreter that is through with its program, and knows that it ended well, takes itself apart, and copies thereby
 //! most of what a fork shares with its template, for nothing that anybody could see. Its gate may spare it that by an
-//! `_exit` with [`ENDED`](crankcase_sandbox::fork::ENDED), which becomes the `exit(0)` that would follow.
+//! `_exit` with [`ENDED`](crankcase_sandbox::fork::ENDED), which becomes what is left of the `exit(0)` that would follow.
 #![allow(unsafe_code, reason = "the symbols must have the names and places that libc and the linker know")]
 
 /// `fork(2)`, or a fork into a sandbox.
