@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::Pid;
 
 use crate::{Daemon, eventually};
@@ -127,6 +128,22 @@ pub fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// Those of them that are nothing of what a spawner keeps for the next sandbox: a cgroup's files, which are counted as its
+/// directories, and a network namespace with its counters. And how many of these namespaces there are.
+fn descriptors_apart(pid: i32) -> (usize, usize) {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.fold((0, 0), |(others, nets), entry| {
+        let filesystem = statfs(&entry.path()).map(|found| found.filesystem_type());
+        let target = fs::read_link(entry.path()).unwrap_or_default();
+        match filesystem {
+            Ok(CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC) => (others, nets),
+            _ if target.to_string_lossy().starts_with("net:[") => (others, nets + 1),
+            _ if target.ends_with("net/sockstat") => (others, nets),
+            _ => (others + 1, nets),
+        }
+    })
+}
+
 /// Resident bytes of a process.
 #[must_use]
 pub fn resident(pid: i32) -> u64 {
@@ -182,8 +199,10 @@ pub struct Snapshot {
     pub processes: usize,
     /// Zombies among them.
     pub zombies: usize,
-    /// Open descriptors of daemon and spawner.
+    /// Open descriptors of daemon and spawner, but for those of cgroups and network namespaces.
     pub descriptors: usize,
+    /// Network namespaces that the spawner holds.
+    pub nets: usize,
     /// cgroup directories.
     pub cgroups: usize,
     /// Mounts, as the host and as the spawner see them.
@@ -204,33 +223,37 @@ impl Snapshot {
                 namespaces.extend(fs::read_link(entry.path()));
             }
         }
+        let ((daemons, _), (spawners, nets)) = (descriptors_apart(daemon.pid()), descriptors_apart(spawner));
         let lines = |path: String| fs::read_to_string(path).unwrap_or_default().lines().count();
         Self {
             zombies: below.iter().filter(|pid| !is_alive(**pid)).count(),
             processes: below.len(),
-            descriptors: descriptors(daemon.pid()) + descriptors(spawner),
+            descriptors: daemons + spawners,
+            nets,
             cgroups: cgroups(daemon.cgroup()).len(),
             mounts: lines("/proc/self/mountinfo".into()) + lines(format!("/proc/{spawner}/mountinfo")),
             namespaces: namespaces.len(),
         }
     }
 
-    /// Whether nothing is more than it was. On cgroup v1 some empty cgroups wait for another sandbox, a number that follows
-    /// the load: hundreds of runs that left one each would be more.
+    /// Whether nothing is more than it was. Some empty network namespaces, and on cgroup v1 some empty cgroups, wait for another
+    /// sandbox, a number that follows the load: hundreds of runs that left one each would be more.
     #[must_use]
     pub const fn is_within(&self, before: &Self) -> bool {
         self.processes <= before.processes
             && self.zombies <= before.zombies
-            && self.descriptors <= before.descriptors + SPARE
+            && self.descriptors <= before.descriptors
+            && self.nets <= before.nets + SPARE_NETS
             && self.cgroups <= before.cgroups + SPARE
             && self.mounts <= before.mounts
             && self.namespaces <= before.namespaces
     }
 }
 
-/// Directories of the cgroups that a spawner may keep empty, each held by a descriptor (`SPARE_MAX` in its `cgroup/v1.rs`, in
-/// four hierarchies).
+/// Directories of the cgroups that a spawner may keep empty (`SPARE_MAX` in its `cgroup/v1.rs`, in four hierarchies).
 const SPARE: usize = 8 * 4;
+/// More of them than other sandboxes live at once than before (`STOCK_MAX` in a spawner's `server/net.rs` bounds all of them).
+const SPARE_NETS: usize = 32;
 
 /// Counts once nothing changes any more.
 ///
