@@ -23,8 +23,7 @@ const SURROUNDINGS: [&str; 8] = [
 pub(crate) fn of<'a>(tree: &Tree, tools: impl Iterator<Item = &'a Path>) -> String {
     let mut text = String::new();
     for path in tools.chain(SURROUNDINGS.iter().map(Path::new)) {
-        let target = tree.resolve(path).map(|target| tree.on_host(&target));
-        if let Some(file) = target.and_then(|target| std::fs::metadata(target).ok()) {
+        if let Some(file) = tree.metadata(path) {
             let (modified, changed) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
             let _ = writeln!(
                 text,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
 
 /// Links that one look-up follows, as the kernel's own bound.
@@ -57,6 +58,14 @@ impl Tree {
     #[must_use]
     pub fn on_host(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Of the file that an absolute path leads to; none where nothing is.
+    #[must_use]
+    pub fn metadata(&self, path: &Path) -> Option<Metadata> {
+        // In the host's own tree the kernel follows the links, in one call.
+        let found = if self.is_image() { self.on_host(&self.resolve(path)?) } else { path.to_owned() };
+        std::fs::metadata(found).ok()
     }
 
     /// The file that an absolute path leads to, as a program sees its path: every link is followed within the tree. None
