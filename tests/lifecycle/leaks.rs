@@ -68,3 +68,15 @@ fn limits_and_refusals_leave_nothing_either() {
     }
     host::expect_back_to(&daemon, &before);
 }
+
+#[test]
+fn a_low_limit_does_not_outlive_its_run() {
+    let options = Options::new().text("server", "body-limit", "20MiB").set("limits", "code-chars", 10_000_000);
+    let daemon = Daemon::start(options);
+    let large = "x".repeat(8 << 20);
+    for _ in 0..4 {
+        daemon.program("bash", "true").with("memoryLimitMb", 4).run().expect_success();
+        let program = daemon.program("bash", "wc -c < large").file("large", &large);
+        assert_eq!(program.run().expect_stdout().trim(), large.len().to_string());
+    }
+}

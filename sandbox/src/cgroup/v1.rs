@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crankcase_sandbox::spec::StageLimits;
+use crankcase_sandbox::wire::PACK_BYTES_MAX;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
@@ -26,6 +27,9 @@ const AHEAD: u64 = 10;
 const SPARE_MAX: usize = 8;
 /// Bytes that a leaf may hold when nobody is in it, for each CPU: what the kernel charges ahead of need (64 pages).
 const CHARGED_AHEAD: u64 = 64 * 4096;
+
+/// Bytes to which a limit may stay as the stage before had it: files are written before the next one has its own.
+const LIMIT_MIN: u64 = 2 * PACK_BYTES_MAX as u64;
 
 /// Their cgroup, in the CPU controller's hierarchy.
 const CONTROL: &str = "control";
@@ -224,6 +228,9 @@ impl Leaf {
         let residue = memory.number("memory.usage_in_bytes")?;
         if residue > residue_max {
             return Ok(false);
+        }
+        if self.memory_max.get() < LIMIT_MIN {
+            self.limit_memory(u64::MAX)?;
         }
         memory.write("memory.max_usage_in_bytes", "0")?;
         self.residue.set(residue);
