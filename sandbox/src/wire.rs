@@ -9,9 +9,12 @@
 //! | [`Request::Load`] | created, between stages | [`Event::Loaded`] + stdin, stdout, stderr |
 //! | [`Request::CreateTemplate`] | id unused | [`Event::Created`] or [`Event::Failed`] |
 //! | [`Request::Fork`] | created, nothing loaded before | [`Event::Loaded`] + stdin, stdout, stderr |
-//! | [`Request::Start`] | loaded, on the way there without a gate, or being written to when loaded | [`Event::Ended`] when the stage has ended, perhaps [`Event::Compiled`] before |
+//! | [`Request::Start`] | loaded | [`Event::Ended`] when the stage has ended, perhaps [`Event::Compiled`] before |
 //! | [`Request::Kill`] | loading ahead, loaded, being written to then, running | [`Event::Ended`] |
 //! | [`Request::Destroy`] | any | [`Event::Destroyed`] |
+//!
+//! Up to four of `Write`, `Read`, `Load`, `Fork` and `Start` may be sent ahead of the answer to what was asked before them, and
+//! are done in their turn. When something fails, so does the sandbox, and what was sent ahead gets no answer of its own.
 //!
 //! A frame that is malformed closes the connection; one that the state does not permit fails the sandbox.
 
@@ -31,7 +34,7 @@ use codec::{Reader, Writer};
 pub use pack::{PACK_BYTES_MAX, Packed, pack, unpack};
 
 /// The version both ends must speak.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 /// Bytes that no frame exceeds.
 pub const FRAME_BYTES_MAX: usize = COMMAND_BYTES_MAX + Example::BYTES_MAX + 4096;
 /// Descriptors that no frame exceeds.

@@ -261,8 +261,8 @@ impl Batch {
     async fn compiled(&self, progress: &mut Progress, ready: bool) -> Result<Built, SandboxError> {
         let (inner, head, program) = (&*self.inner, &self.head, &self.program);
         // What is compiled is compiled once, not for each case.
-        let warm = program.warm.as_ref().filter(|warm| ready && warm.stage != WarmStage::Both);
-        let building = Building { inner, head, program, warm, address: self.address, cancel: &self.cancel };
+        let warm = program.warm.as_ref().filter(|warm| warm.stage != WarmStage::Both);
+        let building = Building { inner, head, program, warm, ready, address: self.address, cancel: &self.cancel };
         let mut built = Built::default();
         building.build(&mut built).await?;
         if let Some(report) = built.compile.take() {

@@ -12,7 +12,7 @@ use super::artefacts::{Artefact, Inputs, Key};
 use super::execution::Head;
 use super::program::Program;
 use super::stage::{Stage, StageReport};
-use crate::spawner_client::{Sandbox, Stdio};
+use crate::spawner_client::{Loaded, Sandbox};
 use crate::warm::{Ready, Want};
 
 /// A program on its way into a sandbox.
@@ -23,6 +23,8 @@ pub struct Building<'a> {
     pub program: &'a Program,
     /// The process started ahead of need that may compile or run it.
     pub warm: Option<&'a WarmStart>,
+    /// Whether what stands loaded may be taken: after too many that were dead, none is.
+    pub ready: bool,
     /// Where it was sent from.
     pub address: Option<std::net::IpAddr>,
     /// Ends the compiler.
@@ -34,14 +36,14 @@ pub struct Building<'a> {
 pub struct Built {
     /// Ready for the run stage; none after a compile error.
     pub sandbox: Option<Sandbox>,
-    /// The run stage's pipes, where it stands loaded in the sandbox.
-    pub loaded: Option<Stdio>,
+    /// How far the run stage is in it already.
+    pub loaded: Option<Loaded>,
     /// Whether the run stage compiles as well, and tells of it when it has ended.
     pub compiles: bool,
     /// The compile stage, in languages that have one. Of an earlier time it tells what was printed, and that it cost
     /// nothing now.
     pub compile: Option<StageReport>,
-    /// Until there was a sandbox with the sources in it.
+    /// Until there was a sandbox with the first stage loaded in it.
     pub starting: Duration,
 }
 
@@ -59,7 +61,7 @@ impl Building<'_> {
             Some(place) => artefacts.find(&self.program.runtime, &place.key).await,
             None => None,
         };
-        let mut want = Want { warm: self.warm, ..self.program.want() };
+        let mut want = Want { warm: self.warm.filter(|_| self.ready), ready: self.ready, ..self.program.want() };
         let mut brought = Vec::new();
         if let Some(artefact) = &earlier {
             brought.clone_from(&artefact.files);
@@ -67,9 +69,9 @@ impl Building<'_> {
             let (command, limits) = (&plan.run, self.program.limits.run);
             want = Want { files: &brought, command, limits, warm: None, ..want };
         }
-        let Ready { mut sandbox, stdio, warm } = self.inner.parts.pools.begin(want).await?;
+        let Ready { mut sandbox, loaded, warm } = self.inner.parts.pools.begin(want).await?;
         built.starting = begun.elapsed();
-        built.loaded = stdio;
+        built.loaded = Some(loaded);
         built.compiles = warm && self.warm.is_some_and(|warm| warm.stage == WarmStage::Both);
         match earlier {
             Some(artefact) => built.compile = Some(report_again(artefact)),

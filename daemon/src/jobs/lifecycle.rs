@@ -113,7 +113,8 @@ impl Job {
         }
         let mut permit = turn.permit;
         let warm = program.warm.as_ref();
-        let building = Building { inner: &inner, head: &head, program: &program, warm, address, cancel: &cancel };
+        let building =
+            Building { inner: &inner, head: &head, program: &program, warm, ready: true, address, cancel: &cancel };
         let (ran, starting) = run_program(&building, &head, observer.clone(), input, &mut permit).await;
         let running = started.elapsed().saturating_sub(starting);
         account.charge(ran.cpu_time());
@@ -121,14 +122,6 @@ impl Job {
         let result = ran.result(&program.limits, millis_since(received), queue_time);
         let phases = Phases { waiting: started - received, starting, running };
         inner.parts.metrics.run_ended(&program.runtime, &result, phases);
-        info!(
-            language = program.runtime,
-            status = result.status.name(),
-            limit = result.limit,
-            ms = result.execution_time,
-            queued_ms = result.queue_time,
-            "execution ended"
-        );
         // Capacity is free from here; the room waits until everybody has been told.
         drop(permit);
         let finished = Arc::new(finished(&head, Some(started_at), result));
@@ -143,6 +136,16 @@ impl Job {
             claim.finish(finished).await;
         }
         owner.finish(ended);
+        // Nobody waits for the line.
+        let result = &finished.result;
+        info!(
+            language = program.runtime,
+            status = result.status.name(),
+            limit = result.limit,
+            ms = result.execution_time,
+            queued_ms = result.queue_time,
+            "execution ended"
+        );
     }
 }
 
@@ -246,7 +249,7 @@ async fn run_program(
     loop {
         // The last way is one on which nothing stood ready.
         let may_go_on = passed_on.may_go_on();
-        let building = Building { warm: building.warm.filter(|_| may_go_on), ..*building };
+        let building = Building { ready: may_go_on, ..*building };
         let (ran, took) = try_program(&building, head, observer.clone(), input.as_mut(), permit).await;
         starting += took;
         let lost = ran.run.as_ref().is_err_and(|error| passed_on.note(error));

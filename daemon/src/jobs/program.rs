@@ -76,6 +76,7 @@ impl Program {
             warm: self.warm.as_ref(),
             warm_limits: self.warm.as_ref().map_or(self.limits.run, |warm| self.limits.of_warm(warm)),
             warm_files: &self.plan.warm_files,
+            ready: true,
         }
     }
 

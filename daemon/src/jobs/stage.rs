@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::capture::{Capture, Captured};
 use super::live_output::LiveOutput;
-use crate::spawner_client::{Compiled, Killer, Sandbox, Stdio};
+use crate::spawner_client::{Compiled, Killer, Loaded, Sandbox, Stdio};
 
 /// What to execute, and with what.
 pub struct Stage<'a> {
@@ -29,8 +29,8 @@ pub struct Stage<'a> {
     pub cancel: &'a CancellationToken,
     /// Who is told what it prints.
     pub live: Option<&'a LiveOutput>,
-    /// Its pipes, where it stands loaded already.
-    pub loaded: Option<Stdio>,
+    /// How far it is already.
+    pub loaded: Option<Loaded>,
 }
 
 /// Stdin as it comes, while the program runs.
@@ -76,11 +76,13 @@ impl Stage<'_> {
     /// # Errors
     /// [`SandboxError`]: the sandbox failed, not the program.
     pub async fn run(self, sandbox: &mut Sandbox) -> Result<StageReport, SandboxError> {
-        let Stdio { stdin, stdout, stderr } = if let Some(stdio) = self.loaded {
-            sandbox.start().await?;
-            stdio
-        } else {
-            sandbox.load_and_start(self.command, self.limits).await?
+        let Stdio { stdin, stdout, stderr } = match self.loaded {
+            Some(Loaded::Started(stdio)) => stdio,
+            Some(Loaded::Waiting(stdio)) => {
+                sandbox.start().await?;
+                stdio
+            }
+            None => sandbox.load_and_start(self.command, self.limits).await?,
         };
         let killer = sandbox.killer();
         let exceeded = Notify::new();

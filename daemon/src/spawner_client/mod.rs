@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use connection::Connection;
-pub use sandbox::{Compiled, Killer, Sandbox, Stdio, Template};
+pub use sandbox::{Compiled, Killer, Loaded, Sandbox, Stdio, Template};
 
 /// Waits between attempts to connect.
 const RETRY_MIN: Duration = Duration::from_millis(20);
@@ -100,16 +100,16 @@ impl SpawnerClient {
         connection.ok().and_then(Result::ok).and_then(|found| found.clone()).ok_or(lost)
     }
 
-    /// Makes a sandbox.
+    /// Has a sandbox made, without waiting for it: what fails is told by whatever of it is waited for next.
     ///
     /// # Errors
-    /// What the spawner says, or [`Step::Spawner`] when it does not come back within two seconds.
+    /// [`Step::Spawner`] when the spawner does not come back within two seconds.
     pub async fn create(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
         let connection = self.connected(CONNECT_WAIT).await?;
         Sandbox::create(connection, spec, false).await
     }
 
-    /// Makes a sandbox ahead of need: at a low CPU weight until files are written into it or its stage starts.
+    /// Has one made ahead of need: at a low CPU weight until files are written into it or its stage starts.
     ///
     /// # Errors
     /// As [`SpawnerClient::create`].

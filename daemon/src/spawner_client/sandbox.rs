@@ -1,4 +1,5 @@
-//! One sandbox, step by step: create, write, load, start, ended; again for the next stage; dropped.
+//! One sandbox, step by step: create, write, load, start, ended; again for the next stage; dropped. Only what has an answer to
+//! give waits for it: a sandbox is made and written to while the next step is on its way already.
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -21,8 +22,12 @@ pub struct Sandbox {
     handle: Killer,
     frames: mpsc::UnboundedReceiver<Frame>,
     compiled: Option<Compiled>,
-    /// What to do when the answer to [`Sandbox::write_ahead`] comes.
-    written_ahead: Option<Box<dyn FnOnce() + Send + Sync>>,
+    /// Whether the answer to its making is still to come.
+    coming: bool,
+    /// What to do when the answer to a write comes.
+    written: Option<Box<dyn FnOnce() + Send + Sync>>,
+    /// Whether that was written to a payload that was loaded: what is lost by then is [`Step::Missed`].
+    loaded: bool,
 }
 
 /// What a gate that compiles said of it.
@@ -57,6 +62,14 @@ pub struct Stdio {
     pub stderr: pipe::Receiver,
 }
 
+/// A stage that is on its way already.
+pub enum Loaded {
+    /// It waits for [`Sandbox::start`].
+    Waiting(Stdio),
+    /// It was let go.
+    Started(Stdio),
+}
+
 impl Sandbox {
     pub(super) async fn create(
         connection: Arc<Connection>,
@@ -64,10 +77,19 @@ impl Sandbox {
         background: bool,
     ) -> Result<Self, SandboxError> {
         let (id, frames) = connection.register().ok_or(LOST)?;
-        let mut sandbox = Self { handle: Killer { connection, id }, frames, compiled: None, written_ahead: None };
+        let handle = Killer { connection, id };
+        let sandbox = Self { handle, frames, compiled: None, coming: true, written: None, loaded: false };
         sandbox.send(&Request::Create { id, spec, background }).await?;
-        match sandbox.next().await? {
-            (Event::Created { .. }, _) => Ok(sandbox),
+        Ok(sandbox)
+    }
+
+    /// Waits until it is made.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn created(&mut self) -> Result<(), SandboxError> {
+        match self.frame().await? {
+            (Event::Created { .. }, _) if std::mem::take(&mut self.coming) => Ok(()),
             _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
         }
     }
@@ -76,45 +98,46 @@ impl Sandbox {
         self.handle.connection.send(request, &[]).await.map_err(|_| LOST)
     }
 
+    /// The next frame that tells more than that something was done which nobody waits for.
     async fn next(&mut self) -> Result<Frame, SandboxError> {
         loop {
-            match self.frames.recv().await {
-                None => return Err(LOST),
-                Some((Event::Failed { error, .. }, _)) => {
-                    let missed = error.step != Step::WriteFile && self.written_ahead.is_some();
-                    return Err(if missed { SandboxError { step: Step::Missed, ..error } } else { error });
-                }
-                Some(frame @ (Event::Written { .. }, _)) => match self.written_ahead.take() {
+            match self.frame().await? {
+                (Event::Created { .. }, _) if std::mem::take(&mut self.coming) => {}
+                (Event::Written { .. }, _) => match self.written.take() {
                     Some(written) => written(),
-                    None => return Ok(frame),
+                    None => return Err(SandboxError { step: Step::Protocol, errno: 0 }),
                 },
-                Some(frame) => return Ok(frame),
+                frame => return Ok(frame),
             }
         }
     }
 
-    /// Writes files into the work directory, before a stage or between two.
-    ///
-    /// # Errors
-    /// [`Step::WriteFile`] when they do not fit or a name is unsafe.
-    pub async fn write(&mut self, files: &[SourceFile]) -> Result<(), SandboxError> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        self.send_files(files).await?;
-        match self.next().await? {
-            (Event::Written { .. }, _) => Ok(()),
-            _ => Err(SandboxError { step: Step::Protocol, errno: 0 }),
+    async fn frame(&mut self) -> Result<Frame, SandboxError> {
+        match self.frames.recv().await {
+            None => Err(LOST),
+            Some((Event::Failed { error, .. }, _)) => {
+                let missed = self.loaded && self.written.is_some() && error.step != Step::WriteFile;
+                Err(if missed { SandboxError { step: Step::Missed, ..error } } else { error })
+            }
+            Some(frame) => Ok(frame),
         }
     }
 
-    /// As [`Sandbox::write`] where a payload is loaded, without waiting: [`Sandbox::start`] may follow at once, and what fails
-    /// is told by whatever is waited for next: [`Step::WriteFile`], or [`Step::Missed`] when the sandbox is dead. `written` is
-    /// called once they are there.
+    /// Writes files into the work directory, before a stage or between two, without waiting for it. What fails is told by
+    /// whatever is waited for next: [`Step::WriteFile`] when they do not fit or a name is unsafe.
     ///
     /// # Errors
     /// [`Step::Spawner`] when the connection is lost.
-    pub async fn write_ahead(
+    pub async fn write(&mut self, files: &[SourceFile]) -> Result<(), SandboxError> {
+        self.write_and_tell(files, || {}).await
+    }
+
+    /// As [`Sandbox::write`]; `written` is called once they are there. Where a payload is loaded, [`Step::Missed`] says that the
+    /// sandbox was dead by then.
+    ///
+    /// # Errors
+    /// [`Step::Spawner`] when the connection is lost.
+    pub async fn write_and_tell(
         &mut self,
         files: &[SourceFile],
         written: impl FnOnce() + Send + Sync + 'static,
@@ -123,7 +146,7 @@ impl Sandbox {
             written();
             return Ok(());
         }
-        self.written_ahead = Some(Box::new(written));
+        self.written = Some(Box::new(written));
         self.send_files(files).await
     }
 
@@ -199,6 +222,7 @@ impl Sandbox {
         };
         let [stdin, stdout, stderr] =
             <[OwnedFd; 3]>::try_from(fds).map_err(|_| SandboxError { step: Step::Protocol, errno: 0 })?;
+        self.loaded = true;
         let pipe = |error: std::io::Error| SandboxError { step: Step::Pipe, errno: error.raw_os_error().unwrap_or(0) };
         Ok(Stdio {
             stdin: pipe::Sender::from_owned_fd(stdin).map_err(pipe)?,
@@ -222,7 +246,10 @@ impl Sandbox {
     pub async fn ended(&mut self) -> Result<StageOutcome, SandboxError> {
         loop {
             match self.next().await? {
-                (Event::Ended { outcome, .. }, _) => return Ok(outcome),
+                (Event::Ended { outcome, .. }, _) => {
+                    self.loaded = false;
+                    return Ok(outcome);
+                }
                 (Event::Compiled { exit_code, text, .. }, _) => self.compiled = Some(Compiled { exit_code, text }),
                 _ => return Err(SandboxError { step: Step::Protocol, errno: 0 }),
             }

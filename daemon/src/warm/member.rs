@@ -42,7 +42,10 @@ impl Member {
         let made = async {
             let mut sandbox = spawner.create_background(key.spec).await?;
             let stdio = match (key.load, template) {
-                (None, _) => None,
+                (None, _) => {
+                    sandbox.created().await?;
+                    None
+                }
                 (Some(Load { limits, .. }), Some(forkable)) => {
                     Some(sandbox.fork_from(&*forkable.template.read().await, limits).await?)
                 }

@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 use crate::config::{Config, Reloadable, Runtimes, Stock as Size};
 use crate::jobs::admission::Admission;
 use crate::metrics::PoolMetrics;
-use crate::spawner_client::{Sandbox, SpawnerClient, Stdio};
+use crate::spawner_client::{Loaded, Sandbox, SpawnerClient, Stdio};
 use member::{Forkable, Member};
 use shelf::{Key, Load, Setup};
 use stock::{Layout, Stock};
@@ -76,16 +76,27 @@ pub struct Want<'a> {
     pub warm_limits: StageLimits,
     /// What that process finds beside the files.
     pub warm_files: &'a [SourceFile],
+    /// Whether what stands loaded may be taken.
+    pub ready: bool,
 }
 
 /// A sandbox with the files in it.
 pub struct Ready {
     /// The sandbox.
     pub sandbox: Sandbox,
-    /// The pipes of what is loaded; none when nothing is.
-    pub stdio: Option<Stdio>,
+    /// What is loaded in it.
+    pub loaded: Loaded,
     /// Whether that is the warm process, not the first stage's command.
     pub warm: bool,
+}
+
+/// What a sandbox that stood empty is to hold.
+#[derive(Clone, Copy)]
+enum Fill<'a> {
+    /// The command of the run's first stage, which is let go.
+    Command,
+    /// A fork of this template, in its gate.
+    Fork(&'a Forkable),
 }
 
 impl<'a> Want<'a> {
@@ -129,12 +140,14 @@ impl Pools {
     /// # Errors
     /// [`Step::WriteFile`] when the files do not fit; else only when a sandbox could not be made for it alone either.
     pub async fn begin(&self, want: Want<'_>) -> Result<Ready, SandboxError> {
-        let warm = self.warm(&want).await?;
-        let ready = match warm {
+        let ready = match self.warm(&want).await? {
             Some(ready) => ready,
             None => match self.loaded(&want).await? {
                 Some(ready) => ready,
-                None => Ready { sandbox: self.empty(&want, want.files).await?, stdio: None, warm: false },
+                None => {
+                    let (sandbox, stdio) = self.filled(&want, want.files, Fill::Command).await?;
+                    Ready { sandbox, loaded: Loaded::Started(stdio), warm: false }
+                }
             },
         };
         self.inner.wake.notify_one();
@@ -156,15 +169,14 @@ impl Pools {
         metrics.missed(want.language, "warm");
         let template = setup.setting.fork.then(|| self.lock().template(&start.command, Instant::now())).flatten();
         let Some(template) = template else { return Ok(None) };
-        // The files go with the order that lets it go, as those of what stands ready do.
-        let mut sandbox = self.empty(want, &[]).await?;
-        let fork = async { sandbox.fork_from(&*template.template.read().await, want.warm_limits).await };
-        match tokio::time::timeout(FORK_WAIT, fork).await {
-            Ok(Ok(stdio)) => {
+        let forked = self.filled(want, &files, Fill::Fork(&template));
+        match tokio::time::timeout(FORK_WAIT, forked).await {
+            Ok(Ok((sandbox, stdio))) => {
                 metrics.forked(want.language);
-                sandbox.write_ahead(&files, self.hit(want.language, "fork")).await?;
-                Ok(Some(Ready { sandbox, stdio: Some(stdio), warm: true }))
+                metrics.hit(want.language, "fork");
+                Ok(Some(Ready { sandbox, loaded: Loaded::Waiting(stdio), warm: true }))
             }
+            Ok(Err(error)) if error.step == Step::WriteFile => Err(error),
             failed => {
                 metrics.failed(want.language, "fork");
                 if !matches!(failed, Ok(Err(error)) if error.step != Step::Template) {
@@ -177,7 +189,7 @@ impl Pools {
 
     async fn loaded(&self, want: &Want<'_>) -> Result<Option<Ready>, SandboxError> {
         // What has a warm process is not worth another stock.
-        if want.warm.is_some() || self.lock().warm().prepared == Size::Off {
+        if want.warm.is_some() || !want.ready || self.lock().warm().prepared == Size::Off {
             return Ok(None);
         }
         let load = Load { command: want.command.clone(), limits: want.limits, gate: false };
@@ -186,24 +198,58 @@ impl Pools {
         self.stocked(want.language, "loaded", want.files, &key, setup).await
     }
 
-    /// A sandbox with the files in it and nothing else, prepared or made now.
-    async fn empty(&self, want: &Want<'_>, files: &[SourceFile]) -> Result<Sandbox, SandboxError> {
-        let warm = self.lock().warm();
-        if warm.prepared != Size::Off {
-            let setup = languages::prepared(&warm, want.spec, false);
-            let ready = self.stocked(want.language, "prepared", files, &setup.key, || Some(setup.clone())).await?;
-            if let Some(ready) = ready {
-                return Ok(ready.sandbox);
+    /// An empty sandbox, prepared or made now, with the files in it and what it is to hold. All is asked for in one go, with one
+    /// wait; a prepared one that was killed meanwhile is passed over.
+    async fn filled(
+        &self,
+        want: &Want<'_>,
+        files: &[SourceFile],
+        fill: Fill<'_>,
+    ) -> Result<(Sandbox, Stdio), SandboxError> {
+        loop {
+            let prepared = self.prepared(want);
+            let stood = prepared.is_some();
+            let mut sandbox = match prepared {
+                Some(sandbox) => sandbox,
+                None => self.inner.spawner.create(want.spec).await?,
+            };
+            let filled = async {
+                sandbox.write(files).await?;
+                match fill {
+                    Fill::Command => sandbox.load_and_start(want.command.clone(), want.limits).await,
+                    Fill::Fork(forkable) => sandbox.fork_from(&*forkable.template.read().await, want.warm_limits).await,
+                }
+            };
+            match filled.await {
+                Ok(stdio) => {
+                    if stood {
+                        self.inner.metrics.hit(want.language, "prepared");
+                    }
+                    return Ok((sandbox, stdio));
+                }
+                Err(error) if stood && !matches!(error.step, Step::WriteFile | Step::Template) => {}
+                Err(error) => return Err(error),
             }
-            self.inner.metrics.missed(want.language, "prepared");
         }
-        let mut sandbox = self.inner.spawner.create(want.spec).await?;
-        sandbox.write(files).await?;
-        Ok(sandbox)
     }
 
-    /// The first member of a key that takes the files; one that was killed meanwhile is passed over. For a process in its gate
-    /// nobody waits here: whoever lets it go learns of its death, and comes back.
+    fn prepared(&self, want: &Want<'_>) -> Option<Sandbox> {
+        let mut stock = self.lock();
+        let warm = stock.warm();
+        if warm.prepared == Size::Off {
+            return None;
+        }
+        let setup = languages::prepared(&warm, want.spec, false);
+        let member = stock.take(&setup.key, Instant::now(), || Some(setup.clone()));
+        drop(stock);
+        if member.is_none() {
+            self.inner.metrics.missed(want.language, "prepared");
+        }
+        member.map(|member| member.into_parts().0)
+    }
+
+    /// The first member of a key, with the files. Nobody waits for that here: whoever lets it go learns of its death, and comes
+    /// back.
     async fn stocked(
         &self,
         language: &str,
@@ -214,16 +260,15 @@ impl Pools {
     ) -> Result<Option<Ready>, SandboxError> {
         loop {
             let member = self.lock().take(key, Instant::now(), &setup);
-            let Some(member) = member else { return Ok(None) };
-            let warm = key.load.as_ref().is_some_and(|load| load.gate);
-            let (mut sandbox, stdio) = member.into_parts();
-            let hit = self.hit(language, kind);
-            let written =
-                if warm { sandbox.write_ahead(files, hit).await } else { sandbox.write(files).await.map(|()| hit()) };
-            match written {
-                Ok(()) => return Ok(Some(Ready { sandbox, stdio, warm })),
-                Err(error) if error.step == Step::WriteFile => return Err(error),
-                Err(_) => {}
+            let Some((mut sandbox, stdio)) = member.map(Member::into_parts) else { return Ok(None) };
+            match (sandbox.write_and_tell(files, self.hit(language, kind)).await, stdio) {
+                (Ok(()), Some(stdio)) => {
+                    let warm = key.load.as_ref().is_some_and(|load| load.gate);
+                    return Ok(Some(Ready { sandbox, loaded: Loaded::Waiting(stdio), warm }));
+                }
+                (Err(error), _) if error.step == Step::WriteFile => return Err(error),
+                // Its spawner is lost.
+                _ => {}
             }
         }
     }

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crankcase_sandbox::outcome::{SandboxError, Step};
-use crankcase_sandbox::spec::{SandboxSpec, StageLimits, TemplateSpec};
+use crankcase_sandbox::spec::{SandboxSpec, TemplateSpec};
 use crankcase_sandbox::wire::{Event, Request, SandboxId, VERSION};
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt};
@@ -253,39 +253,35 @@ impl Server {
                 }
                 self.create_template(client, id, spec);
             }
-            (true, Request::Fork { id, template, limits }) => {
-                let key = *self.names.get(&(client, id)).ok_or("an unknown sandbox id")?;
-                let template = self.names.get(&(client, template)).copied();
-                self.fork(key, template, limits);
-            }
             (true, Request::Adopt { .. } | Request::Agree) => return Err("a frame that is not the daemon's to send"),
             (true, request) => {
                 let id = match &request {
                     Request::Write { id }
                     | Request::Read { id, .. }
                     | Request::Load { id, .. }
+                    | Request::Fork { id, .. }
                     | Request::Start { id }
                     | Request::Kill { id, .. }
                     | Request::Destroy { id }
                     | Request::Create { id, .. } => *id,
-                    Request::Hello { .. }
-                    | Request::Adopt { .. }
-                    | Request::Agree
-                    | Request::CreateTemplate { .. }
-                    | Request::Fork { .. } => return Err("a second hello"),
+                    Request::Hello { .. } | Request::Adopt { .. } | Request::Agree | Request::CreateTemplate { .. } => {
+                        return Err("a second hello");
+                    }
                 };
                 let Some(&key) = self.names.get(&(client, id)) else {
-                    // Of a sandbox that could not be made nothing is left, which is what was asked for.
-                    return match request {
-                        Request::Destroy { id } => {
-                            self.tell(client, &Event::Destroyed { id }, Vec::new());
-                            Ok(())
-                        }
-                        _ => Err("an unknown sandbox id"),
-                    };
+                    // Of a sandbox that could not be made nothing is left, which is what was asked for. What was sent ahead for
+                    // it has had its answer by that.
+                    if matches!(request, Request::Destroy { .. }) {
+                        self.tell(client, &Event::Destroyed { id }, Vec::new());
+                    }
+                    return Ok(());
                 };
                 match (self.sandboxes.get_mut(&key), self.templates.get_mut(&key), request) {
-                    (Some(sandbox), _, request) => sandbox.request(request, fd, &self.shared, &self.poll, key),
+                    (Some(sandbox), _, request) => {
+                        if let Some((request, fd)) = sandbox.put_ahead(request, fd) {
+                            self.act(key, request, fd);
+                        }
+                    }
                     (_, Some(template), Request::Destroy { .. }) => template.destroy(&self.shared),
                     _ => return Err("a request that templates do not know"),
                 }
@@ -294,6 +290,17 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// Does what is asked of a sandbox.
+    fn act(&mut self, key: u32, request: Request, fd: Option<OwnedFd>) {
+        let Some(sandbox) = self.sandboxes.get_mut(&key) else { return };
+        if let Request::Fork { template, limits, .. } = request {
+            let template = self.names.get(&(sandbox.client, template)).and_then(|key| self.templates.get(key));
+            sandbox.fork(template, limits, &self.shared, &self.poll, key);
+        } else {
+            sandbox.request(request, fd, &self.shared, &self.poll, key);
+        }
     }
 
     fn create_template(&mut self, client: u32, id: SandboxId, spec: TemplateSpec) {
@@ -312,18 +319,6 @@ impl Server {
             }
             Err(error) => self.tell(client, &Event::Failed { id, error }, Vec::new()),
         }
-    }
-
-    fn fork(&mut self, key: u32, template: Option<u32>, limits: StageLimits) {
-        let Some(sandbox) = self.sandboxes.get_mut(&key) else { return };
-        let template = template.and_then(|key| self.templates.get(&key));
-        let forked = template
-            .ok_or(SandboxError { step: Step::Template, errno: 0 })
-            .and_then(|template| sandbox.fork_from(template, limits, &self.shared, &self.poll, key));
-        if let Err(error) = forked {
-            sandbox.fork_failed(error);
-        }
-        self.settle(key);
     }
 
     fn create(&mut self, client: u32, id: SandboxId, spec: &SandboxSpec, background: bool) {
@@ -380,8 +375,11 @@ impl Server {
         }
     }
 
-    /// Sends what a sandbox has to say and forgets it once it is gone.
+    /// Does what a sandbox was asked ahead of time, sends what it has to say, and forgets it once it is gone.
     fn settle(&mut self, key: u32) {
+        while let Some((request, fd)) = self.sandboxes.get_mut(&key).and_then(Sandbox::take_ahead) {
+            self.act(key, request, fd);
+        }
         let Some(sandbox) = self.sandboxes.get_mut(&key) else { return };
         let client = sandbox.client;
         for (event, fds) in sandbox.take_events() {

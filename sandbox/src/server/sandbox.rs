@@ -3,6 +3,7 @@
 mod gate;
 mod listening;
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ use listening::Listening;
 pub(super) const RETRY: Duration = Duration::from_millis(5);
 /// Processes in the cgroup that are not the program's: init.
 const OURS: u64 = 1;
+/// Requests that may wait for the answer to the one before them: files, a payload, its start, and one to spare.
+const AHEAD_MAX: usize = 4;
 
 /// Where a sandbox stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +41,12 @@ enum State {
     Creating,
     /// Nothing runs; a stage may be loaded.
     Idle,
-    /// init writes files; with a payload loaded or not, which may be let go at once.
-    Writing { loaded: bool, start: bool },
+    /// init writes files, with a payload loaded or not.
+    Writing { loaded: bool },
     /// init opens a file.
     Reading,
-    /// init forks the payload, which may be let go at once.
-    Loading { start: bool },
+    /// init forks the payload.
+    Loading,
     /// The payload, or a template's fork, is on its way to its gate.
     Gating(Gating),
     /// The payload waits for go.
@@ -100,6 +103,8 @@ pub struct Sandbox {
     /// It stands at a low CPU weight.
     background: bool,
     events: Vec<(Event, Vec<OwnedFd>)>,
+    /// Requests that came ahead of the answer to the one before them.
+    ahead: VecDeque<(Request, Option<OwnedFd>)>,
     retry_at: Option<Instant>,
     /// The first stage's cgroup is removed.
     first_leaf_gone: bool,
@@ -122,6 +127,7 @@ impl Sandbox {
             namespaces: Vec::new(),
             background,
             events: Vec::new(),
+            ahead: VecDeque::new(),
             retry_at: None,
             first_leaf_gone: false,
             listening: Listening::default(),
@@ -134,6 +140,25 @@ impl Sandbox {
 
     pub fn is_gone(&self) -> bool {
         self.state == State::Gone
+    }
+
+    /// Keeps a request that came ahead of the answer to the one before it, for [`Sandbox::take_ahead`]; others come back.
+    pub fn put_ahead(&mut self, request: Request, fd: Option<OwnedFd>) -> Option<(Request, Option<OwnedFd>)> {
+        let busy = matches!(
+            self.state,
+            State::Creating | State::Writing { .. } | State::Reading | State::Loading | State::Gating(_)
+        );
+        let waits = !matches!(request, Request::Kill { .. } | Request::Destroy { .. });
+        if !(busy && waits && self.ahead.len() < AHEAD_MAX) {
+            return Some((request, fd));
+        }
+        self.ahead.push_back((request, fd));
+        None
+    }
+
+    /// The next of them, once it may be done.
+    pub fn take_ahead(&mut self) -> Option<(Request, Option<OwnedFd>)> {
+        if matches!(self.state, State::Idle | State::Loaded) { self.ahead.pop_front() } else { None }
     }
 
     fn leaf(&self) -> &Leaf {
@@ -166,7 +191,7 @@ impl Sandbox {
                 let loaded = self.state == State::Loaded;
                 // From here on somebody waits for it.
                 self.bring_forward();
-                self.state = State::Writing { loaded, start: false };
+                self.state = State::Writing { loaded };
                 self.forward(&Request::Write { id }, &[pack.as_fd()])
             }
             (State::Idle, Request::Load { command, limits, gate, .. }, None) if !gate || self.stages == 0 => {
@@ -178,16 +203,8 @@ impl Sandbox {
                 self.forward(&Request::Read { id, name }, &[])
             }
             (State::Loaded, Request::Start { .. }, None) => self.start(),
-            (State::Loading { start: false }, Request::Start { .. }, None) => {
-                self.state = State::Loading { start: true };
-                Ok(())
-            }
-            (State::Writing { loaded: true, start: false }, Request::Start { .. }, None) => {
-                self.state = State::Writing { loaded: true, start: true };
-                Ok(())
-            }
             (
-                State::Gating(_) | State::Writing { loaded: true, .. } | State::Loaded | State::Running,
+                State::Gating(_) | State::Writing { loaded: true } | State::Loaded | State::Running,
                 Request::Kill { reason, .. },
                 None,
             ) => {
@@ -230,7 +247,7 @@ impl Sandbox {
         let fds: Vec<BorrowedFd<'_>> = theirs.iter().chain(entrances).map(|fd| fd.as_fd()).collect();
         self.forward(&Request::Load { id: self.id, command, limits, gate }, &fds)?;
         self.stages += 1;
-        self.state = State::Loading { start: false };
+        self.state = State::Loading;
         Ok(())
     }
 
@@ -281,12 +298,11 @@ impl Sandbox {
 
     /// Tells the daemon, which gets its ends of the pipes.
     fn loaded(&mut self) -> Result<(), SandboxError> {
-        let start = self.state == State::Loading { start: true };
         let stage = self.stage.as_mut().ok_or(SandboxError { step: Step::Protocol, errno: 0 })?;
         let stdio = std::mem::take(&mut stage.stdio);
         self.events.push((Event::Loaded { id: self.id }, stdio));
         self.state = State::Loaded;
-        if start { self.start() } else { Ok(()) }
+        Ok(())
     }
 
     fn start(&mut self) -> Result<(), SandboxError> {
@@ -385,25 +401,18 @@ impl Sandbox {
                 self.state = State::Idle;
                 self.say(Event::Created { id });
             }
-            (State::Writing { loaded, start }, Report::Written) => {
+            (State::Writing { loaded }, Report::Written) => {
                 self.state = if loaded { State::Loaded } else { State::Idle };
                 self.say(Event::Written { id });
-                if start && let Err(error) = self.start() {
-                    self.fail(error);
-                }
             }
-            (State::Loading { .. }, Report::Forked) => {
+            (State::Loading, Report::Forked) => {
                 if let Err(error) = self.forked() {
                     self.fail(error);
                 }
             }
             (State::Gating(gating), Report::Forked) => self.gating(Gating { known: true, ..gating }),
             (
-                State::Loading { .. }
-                | State::Gating(_)
-                | State::Writing { loaded: true, .. }
-                | State::Loaded
-                | State::Running,
+                State::Loading | State::Gating(_) | State::Writing { loaded: true } | State::Loaded | State::Running,
                 Report::Ended { exited, status, box_full },
             ) => {
                 let exit = if exited { Exit::Code(status) } else { Exit::Signal(status) };
@@ -436,7 +445,7 @@ impl Sandbox {
                     let unread = matches!(closed, Err(Errno::ECONNRESET));
                     let step = match self.state {
                         State::Gating(_) if gate => Step::Gate,
-                        State::Loaded | State::Writing { loaded: true, .. } if gate => Step::Lost,
+                        State::Loaded | State::Writing { loaded: true } if gate => Step::Lost,
                         State::Running if unread => Step::Lost,
                         _ => return,
                     };

@@ -17,8 +17,17 @@ use super::{Fork, Gating, OURS, Sandbox, State, at};
 const BETWEEN: u64 = 1;
 
 impl Sandbox {
-    /// Has a template fork into it.
-    pub fn fork_from(
+    /// Has a template fork into it; without one, or for an error of the template's or of ours, it fails.
+    pub fn fork(&mut self, template: Option<&Template>, limits: StageLimits, shared: &Shared, poll: &Poll, key: u32) {
+        let forked = template
+            .ok_or(SandboxError { step: Step::Template, errno: 0 })
+            .and_then(|template| self.fork_from(template, limits, shared, poll, key));
+        if let Err(error) = forked {
+            self.fail(error);
+        }
+    }
+
+    fn fork_from(
         &mut self,
         template: &Template,
         limits: StageLimits,
@@ -52,11 +61,6 @@ impl Sandbox {
             .chain(leaf.entrances().iter().map(|fd| fd.as_fd()))
             .collect();
         template.fork(&order, &fds).map_err(at(Step::Template))
-    }
-
-    /// Ends it for an error of its template's or of ours.
-    pub fn fork_failed(&mut self, error: SandboxError) {
-        self.fail(error);
     }
 
     /// A message of the gate: it stands, it compiled, or a fork's pid.
