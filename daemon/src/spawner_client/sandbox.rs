@@ -123,11 +123,12 @@ impl Sandbox {
         }
     }
 
-    /// Writes files into the work directory, before a stage or between two, without waiting for it. What fails is told by
-    /// whatever is waited for next: [`Step::WriteFile`] when they do not fit or a name is unsafe.
+    /// Writes files into the work directory, before a stage or between two, without waiting for it. What fails inside is told
+    /// by whatever is waited for next: [`Step::WriteFile`] when they do not fit.
     ///
     /// # Errors
-    /// [`Step::Spawner`] when the connection is lost.
+    /// [`Step::WriteFile`] when a name is unsafe or they are too many or too large for one pack, [`Step::Spawner`] when the
+    /// connection is lost.
     pub async fn write(&mut self, files: &[SourceFile]) -> Result<(), SandboxError> {
         self.write_and_tell(files, || {}).await
     }
@@ -136,7 +137,7 @@ impl Sandbox {
     /// sandbox was dead by then.
     ///
     /// # Errors
-    /// [`Step::Spawner`] when the connection is lost.
+    /// As [`Sandbox::write`].
     pub async fn write_and_tell(
         &mut self,
         files: &[SourceFile],

@@ -27,7 +27,6 @@ const AHEAD: u64 = 10;
 const SPARE_MAX: usize = 8;
 /// Bytes that a leaf may hold when nobody is in it, for each CPU: what the kernel charges ahead of need (64 pages).
 const CHARGED_AHEAD: u64 = 64 * 4096;
-
 /// Bytes to which a limit may stay as the stage before had it: files are written before the next one has its own.
 const LIMIT_MIN: u64 = 2 * PACK_BYTES_MAX as u64;
 
